@@ -1,0 +1,202 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check the desired state of the fleet and plan the rollout to it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.utils.display import Display
+
+from ansible_collections.local_llm.ops.plugins.module_utils._atomic_json import write_json_atomic
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import failures, finding, finding_line
+from ansible_collections.local_llm.ops.plugins.module_utils._release import rollout_id_problem
+from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
+    ControllerAction,
+    hosts_variable,
+    results_by_host,
+)
+from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import ControllerFiles, default_cache_path
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired
+from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import add_gateways
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
+    plan_markdown,
+    plan_text,
+    rollback_markdown,
+)
+
+
+class ActionModule(ControllerAction):
+    """Runs on the controller: reads the inventory and files, writes plan files only when asked to."""
+
+    ARGUMENTS: ClassVar[dict[str, Any]] = {
+        "hosts": {"type": "list", "elements": "str"},
+        "gateway_hosts": {"type": "list", "elements": "str"},
+        "release_infos": {"type": "dict"},
+        "release_infos_from": {"type": "str"},
+        "gateway_infos": {"type": "dict"},
+        "rollout_id": {"type": "str"},
+        "canary_host": {"type": "str"},
+        "serial": {"type": "raw", "default": [1, "10%", "50%", "100%"]},
+        "allow_pool_outage": {"type": "bool", "default": False},
+        "root": {"type": "path"},
+        "write": {"type": "bool", "default": False},
+        "show": {"type": "bool", "default": True},
+        "fail": {"type": "bool", "default": True},
+    }
+
+    def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return findings, the releases that hosts shall run, and the plan."""
+        rollout_id = plain(arguments["rollout_id"]) or new_rollout_id()
+        problem = rollout_id_problem(rollout_id)
+        if problem:
+            raise AnsibleActionFail(f"rollout_plan: {problem}")
+        groups = task_vars["groups"]
+        hosts = _names(arguments["hosts"], task_vars.get("ansible_play_hosts_all") or groups.get("gpu_hosts") or [])
+        gateways = _names(arguments["gateway_hosts"], groups.get("gateway") or [])
+        knowledge = collection_knowledge()
+        files = ControllerFiles(default_cache_path())
+        findings: list[dict[str, Any]] = []
+        names = knowledge.desired_variables()
+        host_state = {host: _variables(task_vars, host, names, findings) for host in hosts}
+        gateway_state = {host: _variables(task_vars, host, ("local_llm_pools",), findings) for host in gateways}
+        findings += check_desired(host_state, gateway_state, knowledge, files)
+        files.save()
+        if failures(findings):
+            return self._refuse(arguments, findings)
+        desired = {host: desired_releases(variables, knowledge, files) for host, variables in host_state.items()}
+        findings += mixed_pools(desired)
+        result: dict[str, Any] = {
+            "changed": False,
+            "rollout_id": rollout_id,
+            "desired": desired,
+            "preflight": {host: _preflight(instances) for host, instances in desired.items()},
+            "findings": findings,
+            "msg": "The desired state is sound.",
+        }
+        infos = results_by_host(arguments, "release_infos", hosts, task_vars)
+        if infos is None:
+            return result
+        plan = self._plan(arguments, task_vars, rollout_id, desired, infos)
+        plan["findings"] = findings + plan["findings"]
+        text = plan_text(plan)
+        result.update(
+            plan=plan,
+            findings=plan["findings"],
+            has_changes=bool(plan["order"]),
+            roll={host: _roll(instances) for host, instances in plan["hosts"].items()},
+            text=text,
+            markdown=plan_markdown(plan),
+            rollback_markdown=rollback_markdown(plan),
+            msg=text.splitlines()[0],
+        )
+        if arguments["show"]:
+            Display().display(text)
+        if arguments["root"]:
+            result["directory"] = str(Path(arguments["root"]).absolute() / rollout_id)
+        if failures(plan["findings"]):
+            return self._refuse(arguments, plan["findings"], result)
+        if arguments["write"] and not self._task.check_mode:
+            result["files"] = _write(result)
+            result["changed"] = True
+        return result
+
+    def _plan(
+        self, arguments: dict[str, Any], task_vars: dict[str, Any], rollout_id: str, desired: Any, infos: Any
+    ) -> dict[str, Any]:
+        serial = plain(arguments["serial"])
+        plan = build_plan(
+            rollout_id=rollout_id,
+            desired=desired,
+            current=infos,
+            canary=plain(arguments["canary_host"]) or None,
+            serial=serial if isinstance(serial, list) else [serial],
+            allow_pool_outage=arguments["allow_pool_outage"],
+        )
+        gateway_infos = results_by_host(arguments, "gateway_infos", [], task_vars)
+        return plan if gateway_infos is None else add_gateways(plan, gateway_infos)
+
+    def _refuse(
+        self, arguments: dict[str, Any], findings: list[dict[str, Any]], more: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return a failed result that lists every fault, or a quiet one when the caller decides."""
+        bad = failures(findings)
+        lines = "\n".join(f"- {finding_line(item)}" for item in bad)
+        message = f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to mend before anything is touched:\n{lines}"
+        result = {"changed": False, "plan": None, **(more or {}), "findings": findings, "msg": message}
+        return {**result, "failed": True} if arguments["fail"] else result
+
+
+def new_rollout_id() -> str:
+    """Return an id that sorts by time and is not given twice."""
+    return f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(2)}"
+
+
+def _names(given: Any, default: Any) -> list[str]:
+    return [str(name) for name in (default if given is None else given)]
+
+
+def _variables(
+    task_vars: dict[str, Any], host: str, names: tuple[str, ...], findings: list[dict[str, Any]]
+) -> dict[str, Any]:
+    result = {}
+    for name in names:
+        try:
+            result[name] = hosts_variable(task_vars, host, name)
+        except AnsibleError as error:
+            text = " ".join(str(error).split())
+            action = "Correct the template or set the variable it uses."
+            findings.append(finding("template", "fail", f"{name} on {host}", observed=text, action=action))
+    return result
+
+
+def _preflight(instances: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what llm_preflight takes as its option instances."""
+    keys = ("description", "release_id", "model_bytes", "engine_bytes")
+    return [{"instance": name, **{key: item[key] for key in keys}} for name, item in instances.items()]
+
+
+def _roll(instances: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the instances with something to do, as a list to loop over."""
+    return [
+        {
+            "name": name,
+            "served_name": entry["description"]["served_name"],
+            "port": entry["description"]["port"],
+            **entry,
+        }
+        for name, entry in instances.items()
+        if entry["action"] != "none"
+    ]
+
+
+def _write(result: dict[str, Any]) -> dict[str, str]:
+    directory = Path(result.get("directory") or "")
+    if not result.get("directory"):
+        raise AnsibleActionFail("rollout_plan: write needs root, the directory in which each rollout gets its own.")
+    texts = {"deployment-plan.md": result["markdown"], "rollback-plan.md": result["rollback_markdown"]}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json_atomic(str(directory / "plan.json"), json.loads(json.dumps(result["plan"])), 0o644)
+        for name, text in texts.items():
+            (directory / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise AnsibleActionFail(
+            f"rollout_plan: {error.filename or directory} cannot be written: {error.strerror}. "
+            f"Make it writable for this user, or set root to another directory."
+        ) from error
+    return {
+        "plan": str(directory / "plan.json"),
+        "deployment_plan": str(directory / "deployment-plan.md"),
+        "rollback_plan": str(directory / "rollback-plan.md"),
+    }

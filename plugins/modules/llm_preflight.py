@@ -1,0 +1,204 @@
+#!/usr/bin/python
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: llm_preflight
+short_description: Check a host before a rollout touches it
+version_added: 0.1.0
+author: local_llm.ops contributors (@local-llm-ops)
+description:
+  - Checks what a rollout needs on a host and returns findings. It changes nothing.
+  - The port of each instance is free or its own; otherwise the process that took it is named. Models and engines that
+    must still come fit on the disk. Models fit into memory. The role P(local_llm.ops.host#role) has prepared the host.
+    The service manager is systemd, Python is new enough, and the clock is right.
+extends_documentation_fragment:
+  - local_llm.ops.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  instances:
+    description: The instances of this host, as M(local_llm.ops.rollout_plan) returns them under C(preflight).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      instance:
+        description: Name of the instance.
+        type: str
+        required: true
+      description:
+        description: Description of the release that it shall run.
+        type: dict
+        required: true
+      release_id:
+        description: Id of that release.
+        type: str
+      model_bytes:
+        description: Size of the model.
+        type: int
+        default: 0
+      engine_bytes:
+        description: Size of the engine once it is installed.
+        type: int
+        default: 0
+  reserve_bytes:
+    description: What must stay free on the disk.
+    type: int
+    default: 268435456
+  controller_time_seconds:
+    description: The time of the controller in seconds since 1970. Without it the clocks are not compared.
+    type: float
+  max_clock_skew_seconds:
+    description: How far the clocks may be apart.
+    type: float
+    default: 30
+  fail:
+    description: Fail when a finding has the status C(fail).
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+---
+- name: Check every host against the plan
+  local_llm.ops.llm_preflight:
+    instances: "{{ planned.preflight[inventory_hostname] }}"
+    fail: true
+"""
+
+RETURN = r"""
+findings:
+  description: What was checked, seen and expected, and what to do.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    check:
+      description: V(port), V(disk), V(memory), V(prepared), V(systemd), V(python) or V(clock).
+      type: str
+    status:
+      description: V(ok), V(warn), V(fail) or V(skip).
+      type: str
+    severity:
+      description: V(info), V(warning) or V(critical).
+      type: str
+    subject:
+      description: What was looked at.
+      type: str
+    observed:
+      description: What was seen.
+      type: raw
+    expected:
+      description: What is needed.
+      type: raw
+    action:
+      description: What to do.
+      type: str
+    source:
+      description: Where the check looked.
+      type: str
+ok:
+  description: Whether no finding has the status C(fail).
+  returned: always
+  type: bool
+"""
+
+import os
+import sys
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import failures, finding_line
+from ansible_collections.local_llm.ops.plugins.module_utils._preflight import (
+    check_clock,
+    check_disks,
+    check_memory,
+    check_ports,
+    check_prepared,
+    check_system,
+    disk_needs,
+    engine_directory,
+    model_directory,
+)
+from ansible_collections.local_llm.ops.plugins.module_utils._preflight_host import (
+    ENGINES_PATH,
+    MODELS_PATH,
+    clock_synchronised,
+    missing_preparation,
+    read_disk,
+    read_listeners,
+    read_memory_total_bytes,
+)
+
+_NEEDED = ("engine", "engine_version", "model", "model_revision", "port")
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "instances": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "instance": {"type": "str", "required": True},
+                    "description": {"type": "dict", "required": True},
+                    "release_id": {"type": "str"},
+                    "model_bytes": {"type": "int", "default": 0},
+                    "engine_bytes": {"type": "int", "default": 0},
+                },
+            },
+            "reserve_bytes": {"type": "int", "default": 268435456},
+            "controller_time_seconds": {"type": "float"},
+            "max_clock_skew_seconds": {"type": "float", "default": 30},
+            "fail": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    instances = options["instances"]
+    for one in instances:
+        missing = [key for key in _NEEDED if key not in one["description"]]
+        if missing:
+            module.fail_json(
+                msg=f"instances: the description of {one['instance']} lacks {', '.join(missing)}. "
+                "Hand over preflight of rollout_plan."
+            )
+    descriptions = [one["description"] for one in instances]
+    models = {model_directory(MODELS_PATH, one) for one in descriptions}
+    engines = {engine_directory(ENGINES_PATH, one) for one in descriptions}
+    present = {path for path in models if os.path.isfile(os.path.join(path, "manifest.json"))}
+    present |= {path for path in engines if os.path.isdir(path)}
+    needs = disk_needs(instances, present, MODELS_PATH, ENGINES_PATH)
+    timedatectl = module.get_bin_path("timedatectl")
+    findings = [
+        *check_system(os.path.isdir("/run/systemd/system"), sys.version_info[:3]),
+        *check_prepared(missing_preparation()),
+        *check_ports(instances, read_listeners([int(one["port"]) for one in descriptions])),
+        *check_disks(needs, [read_disk(MODELS_PATH), read_disk(ENGINES_PATH)], options["reserve_bytes"]),
+        *check_memory(instances, read_memory_total_bytes(), os.path.exists("/dev/nvidiactl")),
+        *check_clock(
+            time.time(),
+            clock_synchronised(module.run_command, timedatectl),
+            options["controller_time_seconds"],
+            options["max_clock_skew_seconds"],
+        ),
+    ]
+    bad = failures(findings)
+    if bad and options["fail"]:
+        module.fail_json(msg="\n".join(finding_line(item) for item in bad), findings=findings, ok=False)
+    module.exit_json(changed=False, findings=findings, ok=not bad)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+#!/usr/bin/python
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin rollout_plan; the work is done on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollout_plan
+short_description: Check the desired state of the fleet and plan the rollout to it
+version_added: 0.1.0
+author: local_llm.ops contributors (@local-llm-ops)
+description:
+  - Reads C(local_llm_instances), C(local_llm_models), C(local_llm_pools), C(local_llm_slo_tiers) and the artefacts
+    of the engines of every host, and refuses what is wrong, before anything is touched. Each fault names the key,
+    the value, the hosts and the fix.
+  - Looks at the files on the controller that the inventory names, and at their SHA-256. A file is hashed once; the
+    digest is remembered in C(~/.cache/local_llm/sha256.json) until its size or its time of change differs.
+  - With O(release_infos) it plans who moves from which release to which, and in which batches. A play over
+    C(plan.order) with the same O(serial) makes exactly these batches.
+  - Without O(release_infos) it only checks, for playbooks that need no plan.
+  - Runs on the controller and needs no connection. Run it once, not for each host.
+extends_documentation_fragment:
+  - local_llm.ops.attributes
+attributes:
+  check_mode:
+    support: full
+    details: The plan is the same; the files of O(write) are not written.
+  diff_mode:
+    support: none
+    details: The plan itself is shown.
+  idempotent:
+    support: full
+    details: Except for O(write), which writes the files of a new rollout each time.
+options:
+  hosts:
+    description: Hosts of the rollout in their order. Default is all hosts of the play.
+    type: list
+    elements: str
+  gateway_hosts:
+    description: Hosts that serve the pools. Default is the group C(gateway).
+    type: list
+    elements: str
+  release_infos:
+    description:
+      - What runs now. Either host to result of M(local_llm.ops.llm_release_info), or the registered result of that
+        module in a loop over the hosts.
+    type: dict
+  release_infos_from:
+    description: Name of the variable in which each host registered its result. Instead of O(release_infos).
+    type: str
+  gateway_infos:
+    description:
+      - Gateway host to result of M(local_llm.ops.gateway_info), or the registered result of that module in a loop
+        over the gateway hosts. Then each instance of the plan also says under C(gateway_before) whether it was in
+        service.
+    type: dict
+  rollout_id:
+    description: Id of the rollout. Default is made from the time and four random digits.
+    type: str
+  canary_host:
+    description: The host that goes first. Default is the first host with a change.
+    type: str
+  serial:
+    description: Batch sizes as C(serial) of a play takes them.
+    type: raw
+    default: [1, "10%", "50%", "100%"]
+  allow_pool_outage:
+    description: Only warn when a batch would take every host of a pool with several hosts.
+    type: bool
+    default: false
+  root:
+    description: Directory of all rollouts. The rollout gets a directory of its own in it, named by its id.
+    type: path
+  write:
+    description: Write C(plan.json), C(deployment-plan.md) and C(rollback-plan.md) into the directory of the rollout.
+    type: bool
+    default: false
+  show:
+    description: Show the plan on the screen.
+    type: bool
+    default: true
+  fail:
+    description: Fail when a finding has the status C(fail).
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+---
+- name: Read the releases on every host
+  local_llm.ops.llm_release_info:
+  register: release_info
+
+- name: Plan
+  local_llm.ops.rollout_plan:
+    release_infos_from: release_info
+    canary_host: gpu1
+    root: /var/log/local_llm/rollouts
+    write: true
+  run_once: true
+  register: planned
+
+- name: Only check the inventory
+  local_llm.ops.rollout_plan:
+  run_once: true
+"""
+
+RETURN = r"""
+rollout_id:
+  description: Id of the rollout.
+  returned: when the inventory is sound
+  type: str
+directory:
+  description: Directory of the rollout.
+  returned: when O(root) is given
+  type: str
+findings:
+  description: What was found, as M(local_llm.ops.llm_preflight) describes it. Empty when all is well.
+  returned: always
+  type: list
+  elements: dict
+desired:
+  description: Host to instance to the release it shall run, with description, release_id, pool, slo_tier and sizes.
+  returned: when the inventory is sound
+  type: dict
+preflight:
+  description: Host to what M(local_llm.ops.llm_preflight) takes as C(instances).
+  returned: when the inventory is sound
+  type: dict
+plan:
+  description: The plan, null when the inventory is not sound.
+  returned: when O(release_infos) is given
+  type: dict
+  contains:
+    schema:
+      description: Version of this shape.
+      type: int
+    rollout_id:
+      description: Id of the rollout.
+      type: str
+    canary:
+      description: The host that goes first.
+      type: str
+    serial:
+      description: The batch sizes.
+      type: list
+      elements: raw
+    order:
+      description: Hosts with a change, the canary first. Empty when nothing changes.
+      type: list
+      elements: str
+    batches:
+      description: The same hosts in batches.
+      type: list
+      elements: list
+    hosts:
+      description:
+        - Host to instance to C(from), C(to), C(action) (install, upgrade, resume or none), C(reason), C(pool),
+          C(slo_tier), C(description), C(previous_description), C(changes), C(bytes_needed) and C(gateway_before).
+      type: dict
+    findings:
+      description: The findings.
+      type: list
+      elements: dict
+roll:
+  description: Host to the list of its instances with something to do, each with its name and what the plan says.
+  returned: when O(release_infos) is given
+  type: dict
+has_changes:
+  description: Whether any host has something to do.
+  returned: when O(release_infos) is given
+  type: bool
+text:
+  description: The plan as a table for the screen.
+  returned: when O(release_infos) is given
+  type: str
+markdown:
+  description: The deployment plan.
+  returned: when O(release_infos) is given
+  type: str
+rollback_markdown:
+  description: The rollback plan.
+  returned: when O(release_infos) is given
+  type: str
+files:
+  description: Paths of the written files by name.
+  returned: when they were written
+  type: dict
+"""

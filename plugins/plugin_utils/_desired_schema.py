@@ -1,0 +1,204 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""The shape of the desired state: which keys an instance, a model, a pool and an artefact have, and of what type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
+
+# report(check, path, observed, expected, action)
+Report = Callable[[str, str, Any, Any, str], None]
+
+_TYPE_NAMES: dict[str, str] = {
+    "str": "a text",
+    "int": "a whole number",
+    "number": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a mapping",
+}
+
+
+@dataclass(frozen=True)
+class Name:
+    """A pattern for names and how to say it in words."""
+
+    pattern: str
+    words: str
+
+    def fits(self, value: str) -> bool:
+        """Tell whether a name has the pattern."""
+        return re.fullmatch(self.pattern, value) is not None
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key of an object."""
+
+    type: str
+    required: bool = False
+    default: Any = None
+    name: Name | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = field(default=())
+
+
+SLUG = Name(
+    r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?", "small letters, digits, - and _, at most 63, not - or _ at either end"
+)
+LABEL = Name(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "letters, digits, dot, - and _, at most 100, starting with a letter or digit"
+)
+VERSION = Name(
+    r"[A-Za-z0-9][A-Za-z0-9._+~:-]{0,99}",
+    "letters, digits and . _ + ~ : -, at most 100, starting with a letter or digit",
+)
+SERVED = Name(
+    r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", "letters, digits and . _ : / -, at most 128, starting with a letter or digit"
+)
+SHA256 = Name(r"[0-9a-f]{64}", "64 hex digits in small letters, as sha256sum prints them")
+RELATIVE_PATH = Name(
+    r"(?!.*(^|/)\.{1,2}(/|$))[A-Za-z0-9_.][A-Za-z0-9_.+@=,-]*(/[A-Za-z0-9_.][A-Za-z0-9_.+@=,-]*)*",
+    "a path inside the model directory, without .. and without a leading /",
+)
+
+INSTANCE_FIELDS: dict[str, Field] = {
+    "name": Field("str", required=True, name=SLUG),
+    "engine": Field("str", required=True),
+    "engine_version": Field("str", required=True, name=VERSION),
+    "model": Field("str", required=True, name=LABEL),
+    "served_name": Field("str", required=True, name=SERVED),
+    "port": Field("int", required=True, minimum=1024, maximum=65535),
+    "gpus": Field("any", default="all"),
+    "pool": Field("str", required=True, name=SLUG),
+    "slo_tier": Field("str", default="standard", name=SLUG),
+    "config": Field("dict", default={}),
+}
+
+MODEL_FIELDS: dict[str, dict[str, Field]] = {
+    "directory": {
+        "source": Field("str", required=True),
+        "path": Field("str", required=True),
+        "revision": Field("str", required=True, name=LABEL),
+        "files": Field("dict", required=True),
+        "entry": Field("str", name=RELATIVE_PATH),
+    },
+}
+
+POOL_FIELDS: dict[str, Field] = {
+    "max_queue": Field("int", minimum=0),
+    "queue_timeout_seconds": Field("number", minimum=1),
+}
+
+ARTIFACT_FIELDS: dict[str, dict[str, Field]] = {
+    "archive": {
+        "method": Field("str", required=True),
+        "src": Field("str", required=True),
+        "sha256": Field("dict", required=True),
+        "entry": Field("str", name=RELATIVE_PATH),
+    },
+    "package": {
+        "method": Field("str", required=True),
+        "package": Field("str", required=True),
+        "package_version": Field("str", required=True),
+    },
+}
+
+
+def right_type(value: Any, wanted: str) -> bool:
+    """Tell whether a value has the type; true and false are no numbers."""
+    if wanted == "any":
+        return True
+    if wanted == "bool":
+        return isinstance(value, bool)
+    if isinstance(value, bool):
+        return False
+    kinds: dict[str, Any] = {"str": str, "int": int, "number": (int, float), "list": list, "dict": dict}
+    return isinstance(value, kinds[wanted])
+
+
+def check_object(path: str, value: Any, fields: Mapping[str, Field], report: Report) -> dict[str, Any] | None:
+    """Report what is wrong with an object; return it with defaults filled in, or None when it is not usable."""
+    if not isinstance(value, dict):
+        report("type", path, value, "a mapping", f"Write {path} as a mapping with the keys {', '.join(fields)}.")
+        return None
+    usable = True
+    meant: set[str] = set()
+    for key in value:
+        if key not in fields:
+            near = nearest(key, fields)
+            hint = f"Did you mean {near}?" if near else f"Known keys: {', '.join(fields)}."
+            report("unknown_key", f"{path}.{key}", value[key], None, f"Unknown key {key}. {hint}")
+            meant.add(near or "")
+    filled: dict[str, Any] = {}
+    for key, spec in fields.items():
+        if key not in value or value[key] is None:
+            if spec.required and key in meant:
+                usable = False
+            elif spec.required:
+                report("missing_key", f"{path}.{key}", "missing", _words(spec), f"Add {key} to {path}.")
+                usable = False
+            filled[key] = dict(spec.default) if isinstance(spec.default, dict) else spec.default
+            continue
+        filled[key] = value[key]
+        usable = _check_value(f"{path}.{key}", value[key], spec, report) and usable
+    return filled if usable else None
+
+
+def check_sha256(path: str, value: Any, report: Report) -> bool:
+    """Report a digest that is not 64 hex digits."""
+    if isinstance(value, str) and SHA256.fits(value):
+        return True
+    near = isinstance(value, str) and SHA256.fits(value.lower())
+    report(
+        "sha256", path, value, SHA256.words, "Write it in small letters." if near else "Take it from `sha256sum FILE`."
+    )
+    return False
+
+
+def _check_value(path: str, value: Any, spec: Field, report: Report) -> bool:
+    if not right_type(value, spec.type):
+        fix = f"Write {_TYPE_NAMES[spec.type]}."
+        if spec.type == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
+            fix = f'Put it in quotes: "{value}".'
+        elif spec.type in ("int", "number") and isinstance(value, str):
+            fix = "Write the number without quotes." if value.strip().isdigit() else "Write a number."
+        report("type", path, value, _TYPE_NAMES[spec.type], fix)
+        return False
+    if spec.choices and value not in spec.choices:
+        near = nearest(str(value), spec.choices)
+        fix = f"Did you mean {near}?" if near else f"Choose one of {', '.join(spec.choices)}."
+        report("choice", path, value, f"one of {', '.join(spec.choices)}", fix)
+        return False
+    if spec.name is not None and not spec.name.fits(value):
+        report("name", path, value, spec.name.words, "Write a name that fits.")
+        return False
+    if (spec.minimum is not None and value < spec.minimum) or (spec.maximum is not None and value > spec.maximum):
+        limits = _limits(spec)
+        report("range", path, value, limits, f"Choose a value {limits}.")
+        return False
+    return True
+
+
+def _limits(spec: Field) -> str:
+    if spec.maximum is None:
+        return f"of at least {spec.minimum}"
+    if spec.minimum is None:
+        return f"of at most {spec.maximum}"
+    return f"from {spec.minimum} to {spec.maximum}"
+
+
+def _words(spec: Field) -> str:
+    if spec.name is not None:
+        return spec.name.words
+    if spec.choices:
+        return f"one of {', '.join(spec.choices)}"
+    return _TYPE_NAMES.get(spec.type, "a value")

@@ -1,0 +1,229 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""Check the desired state of a whole fleet before anything is touched.
+
+The input is plain data: for every host the inventory variables local_llm_instances, local_llm_models, local_llm_pools,
+local_llm_slo_tiers and the artefacts of the engines (llamacpp_artifacts). The output is a list of findings; each names
+the key path, the hosts, the value and the fix. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import Collector, names
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
+    INSTANCE_FIELDS,
+    POOL_FIELDS,
+    SLUG,
+    check_object,
+)
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_sources import (
+    Files,
+    check_archive,
+    check_artifacts,
+    check_model_use,
+    check_models,
+)
+
+# The inventory variables that describe the desired state of a host.
+DESIRED_VARIABLES = ("local_llm_instances", "local_llm_models", "local_llm_pools", "local_llm_slo_tiers")
+
+
+class Engine(Protocol):
+    """What the desired state needs to know about an engine."""
+
+    def validate_config(self, config: dict[str, Any]) -> list[str]: ...
+    def complete_config(self, config: dict[str, Any]) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What the checks lean on: the engines, the SLO tiers that ship with the collection, and the tier check."""
+
+    engines: Mapping[str, Engine]
+    tiers: Iterable[str]
+    # Returns what is wrong with local_llm_slo_tiers, each as "<key path>: <value and fix>".
+    tier_problems: Callable[[Any], list[str]]
+    # Engines whose versions must be listed in an inventory variable <engine>_artifacts.
+    artifact_engines: Iterable[str] = ("llamacpp",)
+
+    def desired_variables(self) -> tuple[str, ...]:
+        """Return the inventory variables that have to be handed in for every host."""
+        return (*DESIRED_VARIABLES, *(f"{engine}_artifacts" for engine in self.artifact_engines))
+
+
+def check_desired(
+    hosts: Mapping[str, Mapping[str, Any]],
+    gateways: Mapping[str, Mapping[str, Any]],
+    knowledge: Knowledge,
+    files: Files,
+) -> list[dict[str, Any]]:
+    """Return what is wrong with the desired state of these hosts behind these gateway hosts."""
+    out = Collector()
+    pools_used: dict[str, dict[str, list[str]]] = {}
+    for host, variables in hosts.items():
+        out.host = host
+        tiers = _check_tiers(variables.get("local_llm_slo_tiers"), knowledge, out)
+        models = check_models(variables.get("local_llm_models"), out)
+        artifacts = {
+            engine: check_artifacts(f"{engine}_artifacts", variables.get(f"{engine}_artifacts"), out)
+            for engine in knowledge.artifact_engines
+        }
+        instances = _check_instances(variables.get("local_llm_instances"), out)
+        _check_unique(instances, out)
+        for path, instance in instances:
+            _check_engine(path, instance, knowledge, artifacts, out, files)
+            check_model_use(path, instance, models, files, out)
+            _check_tier_use(path, instance, tiers, out)
+            users = pools_used.setdefault(instance["pool"], {}).setdefault(instance["served_name"], [])
+            users.append(f"{host}/{instance['name']}")
+            _check_pool_use(path, instance, variables, gateways, out)
+    out.host = ""
+    _check_gateways(gateways, bool(pools_used), out)
+    for pool, served in pools_used.items():
+        if len(served) > 1:
+            observed = "; ".join(f"{name}: {names(users)}" for name, users in sorted(served.items()))
+            action = f"Give every instance of pool {pool} the same served_name, or put them into different pools."
+            out.fail("served_name", f"served_name in pool {pool}", observed, "one served_name per pool", action)
+    return out.findings()
+
+
+def _check_tiers(value: Any, knowledge: Knowledge, out: Collector) -> set[str]:
+    for message in knowledge.tier_problems(value):
+        path, _colon, fix = message.partition(": ")
+        out.fail("slo_tier", path, None, None, fix)
+    return {*knowledge.tiers, *(value if isinstance(value, dict) else ())}
+
+
+def _check_instances(value: Any, out: Collector) -> list[tuple[str, dict[str, Any]]]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        out.fail(
+            "type", "local_llm_instances", value, "a list", "Write a list of instances, each starting with '- name:'."
+        )
+        return []
+    result = []
+    for index, item in enumerate(value):
+        path = f"local_llm_instances[{index}]"
+        filled = check_object(path, item, INSTANCE_FIELDS, out.fail)
+        if filled is not None and _check_gpus(f"{path}.gpus", filled["gpus"], out):
+            result.append((path, filled))
+    return result
+
+
+def _check_gpus(path: str, value: Any, out: Collector) -> bool:
+    if value in ("all", "none"):
+        return True
+    if isinstance(value, list) and value and all(isinstance(i, int) and not isinstance(i, bool) for i in value):
+        if len(set(value)) == len(value) and min(value) >= 0:
+            return True
+        out.fail(
+            "gpus", path, value, "different indexes from 0 upwards", "List each GPU once, as nvidia-smi numbers them."
+        )
+        return False
+    out.fail("gpus", path, value, "all, none or a list of GPU indexes", "Write all, none, or for example [0, 1].")
+    return False
+
+
+def _check_unique(instances: list[tuple[str, dict[str, Any]]], out: Collector) -> None:
+    for key, action in (
+        ("name", "Give each instance of a host its own name."),
+        ("port", "Give each instance of a host its own port."),
+    ):
+        seen: dict[Any, tuple[str, str]] = {}
+        for path, instance in instances:
+            value = instance[key]
+            if value in seen:
+                first_path, first_name = seen[value]
+                out.fail(
+                    f"duplicate_{key}", f"{path}.{key}", value, f"not the {key} of {first_path} ({first_name})", action
+                )
+            else:
+                seen[value] = (path, instance["name"])
+
+
+def _check_engine(
+    path: str,
+    instance: dict[str, Any],
+    knowledge: Knowledge,
+    artifacts: dict[str, dict[str, dict[str, Any] | None]],
+    out: Collector,
+    files: Files,
+) -> None:
+    name = instance["engine"]
+    engine = knowledge.engines.get(name)
+    if engine is None:
+        near = nearest(name, knowledge.engines)
+        known = ", ".join(sorted(knowledge.engines))
+        action = f"Did you mean {near}?" if near else f"Choose one of {known}."
+        out.fail("engine", f"{path}.engine", name, f"one of {known}", action)
+        return
+    for message in engine.validate_config(instance["config"]):
+        key, equals, rest = message.partition(" = ")
+        where = f"{path}.{key}" if equals and key.startswith("config") else f"{path}.config"
+        out.fail("config", where, None, None, rest if where.endswith(key) else message)
+    if name not in artifacts:
+        return
+    version = instance["engine_version"]
+    if version not in artifacts[name]:
+        known_versions = names(sorted(artifacts[name])) or "none"
+        action = f"Add {name}_artifacts[{version}], or choose one that is listed: {known_versions}."
+        out.fail("artifact", f"{path}.engine_version", version, f"a key of {name}_artifacts", action)
+        return
+    artifact = artifacts[name][version]
+    if artifact is not None and artifact["method"] == "archive":
+        check_archive(f"{name}_artifacts[{version}]", artifact, files, out)
+
+
+def _check_tier_use(path: str, instance: dict[str, Any], tiers: set[str], out: Collector) -> None:
+    tier = instance["slo_tier"]
+    if tier not in tiers:
+        near = nearest(tier, tiers)
+        known = ", ".join(sorted(tiers))
+        action = f"Did you mean {near}?" if near else f"Choose one of {known}, or add it to local_llm_slo_tiers."
+        out.fail("slo_tier", f"{path}.slo_tier", tier, f"one of {known}", action)
+
+
+def _check_pool_use(
+    path: str,
+    instance: dict[str, Any],
+    variables: Mapping[str, Any],
+    gateways: Mapping[str, Mapping[str, Any]],
+    out: Collector,
+) -> None:
+    pool = instance["pool"]
+    if not gateways:
+        action = "Add a host to the inventory group gateway."
+        out.fail("gateway", f"{path}.pool", pool, "a gateway host that serves the pool", action)
+        return
+    for gateway, gateway_variables in gateways.items():
+        pools = gateway_variables.get("local_llm_pools")
+        known = pools if isinstance(pools, dict) else {}
+        if pool not in known:
+            near = nearest(pool, known)
+            action = f"Did you mean {near}?" if near else f"Add {pool} to local_llm_pools where {gateway} sees it."
+            out.fail("pool", f"{path}.pool", pool, f"a pool in local_llm_pools of gateway host {gateway}", action)
+
+
+def _check_gateways(gateways: Mapping[str, Mapping[str, Any]], needed: bool, out: Collector) -> None:
+    for gateway, variables in gateways.items():
+        out.host = gateway
+        pools = variables.get("local_llm_pools")
+        if pools is None:
+            continue
+        if not isinstance(pools, dict):
+            out.fail("type", "local_llm_pools", pools, "a mapping", "Write a mapping of pool name to its settings.")
+            continue
+        for name, pool in pools.items():
+            path = f"local_llm_pools.{name}"
+            if not SLUG.fits(name):
+                out.fail("name", path, name, SLUG.words, "Write a name that fits.")
+            check_object(path, {} if pool is None else pool, POOL_FIELDS, out.fail)
+    out.host = ""

@@ -1,0 +1,145 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""The evidence gate: may a batch start? Only positive evidence says yes; what is missing says no."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import Journal, host_lines, rollout_state
+
+# A rollout in one of these states may go on. Every other state, and none at all, stops it.
+GO_STATES = ("planned", "preflight", "canary", "analysing", "progressing")
+# An instance of this rollout in one of these states stops it, whatever its batch.
+STOP_STATES = ("rolling_back", "rolled_back_verified", "rollback_failed", "unknown")
+
+
+def gate(
+    plan: Mapping[str, Any],
+    journal: Journal,
+    release_infos: Mapping[str, Any],
+    batch_hosts: Sequence[str],
+    strategy: str | None = None,
+) -> dict[str, Any]:
+    """Return {"go", "batch" (from 1, or None), "reasons", "checked"} for the batch with these hosts.
+
+    A reason is {"host", "instance", "expected", "observed"}. "checked" are the "host/instance" that gave evidence.
+    """
+    reasons: list[dict[str, Any]] = []
+    checked: list[str] = []
+    if strategy is not None and strategy not in ("linear", "ansible.builtin.linear"):
+        reasons.append(_reason(None, None, "strategy linear", f"strategy {strategy}"))
+    reasons += _journal_reasons(plan, journal)
+    index = batch_index(plan, batch_hosts)
+    if index is None:
+        expected = "the hosts of one batch of the plan"
+        reasons.append(_reason(None, None, expected, f"batch of {', '.join(batch_hosts) or 'no hosts'}"))
+        return {"go": False, "batch": None, "reasons": reasons, "checked": checked}
+    for host in plan["batches"][index]:
+        if host not in batch_hosts:
+            reasons.append(_reason(host, None, f"active in batch {index + 1}", "failed or unreachable in this batch"))
+    last = host_lines(journal.lines)
+    for number, batch in enumerate(plan["batches"][:index], start=1):
+        for host in batch:
+            instances = plan["hosts"].get(host) or {}
+            if not instances:
+                reasons.append(_reason(host, None, f"instances of batch {number} in the plan", "none"))
+            for instance, entry in instances.items():
+                found = _line_reasons(host, instance, entry, last) + _info_reasons(host, instance, entry, release_infos)
+                reasons += found
+                if not found:
+                    checked.append(f"{host}/{instance}")
+    return {"go": not reasons, "batch": index + 1, "reasons": reasons, "checked": checked}
+
+
+def batch_index(plan: Mapping[str, Any], batch_hosts: Sequence[str]) -> int | None:
+    """Return the index of the plan's batch that holds all of these hosts, or None."""
+    if not batch_hosts:
+        return None
+    for index, batch in enumerate(plan["batches"]):
+        if set(batch_hosts) <= set(batch):
+            return index
+    return None
+
+
+def reason_line(reason: Mapping[str, Any]) -> str:
+    """Return a reason as one line."""
+    where = "/".join(str(part) for part in (reason["host"], reason["instance"]) if part) or "rollout"
+    return f"{where}: expected {reason['expected']}, found {reason['observed']}"
+
+
+def _journal_reasons(plan: Mapping[str, Any], journal: Journal) -> list[dict[str, Any]]:
+    reasons = []
+    if not journal.intact:
+        observed = f"line {journal.broken_line}: {journal.broken_reason}"
+        reasons.append(_reason(None, None, "an intact journal", observed))
+    for line in journal.lines[:1]:
+        if line["rollout_id"] != plan["rollout_id"]:
+            reasons.append(_reason(None, None, f"journal of {plan['rollout_id']}", f"journal of {line['rollout_id']}"))
+    state = rollout_state(journal.lines)
+    if state not in GO_STATES:
+        reasons.append(
+            _reason(None, None, f"rollout state {' or '.join(GO_STATES)}", state or "no state in the journal")
+        )
+    for key, last in host_lines(journal.lines).items():
+        if last["state"] in STOP_STATES:
+            host, _slash, instance = key.partition("/")
+            observed = f"{last['state']} (line {last['seq']}, {last['event']})"
+            reasons.append(_reason(host, instance or None, "no instance that went back or is unknown", observed))
+    return reasons
+
+
+def _line_reasons(
+    host: str, instance: str, entry: Mapping[str, Any], last: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return what the journal lacks for an instance that this rollout changed."""
+    if entry["action"] == "none":
+        return []
+    expected = f"journal state healthy with release {entry['to']}"
+    line = last.get(f"{host}/{instance}")
+    if line is None:
+        return [_reason(host, instance, expected, "no line in the journal")]
+    whole_host = last.get(host)
+    if whole_host is not None and whole_host["seq"] > line["seq"]:
+        line = whole_host
+    if line["state"] == "healthy" and line.get("release") == entry["to"]:
+        return []
+    return [
+        _reason(host, instance, expected, f"{line['state']} with release {line.get('release')} (line {line['seq']})")
+    ]
+
+
+def _info_reasons(
+    host: str, instance: str, entry: Mapping[str, Any], release_infos: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return what the host itself does not confirm."""
+    info = release_infos.get(host)
+    if not isinstance(info, Mapping) or info.get("failed") or info.get("unreachable") or info.get("skipped"):
+        observed = (
+            "no answer" if not isinstance(info, Mapping) else f"no answer: {info.get('msg') or 'the query failed'}"
+        )
+        return [_reason(host, instance, "an answer of llm_release_info", observed)]
+    listed = info.get("instances")
+    items = [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, Sequence) else []
+    found = next((item for item in items if item.get("instance") == instance), None)
+    if found is None:
+        return [_reason(host, instance, "the instance on the host", "not there")]
+    state = found.get("instance_state")
+    wanted = (
+        ("current release", entry["to"], found.get("current")),
+        ("dead-man", "disarmed", "armed" if found.get("armed") or "armed" not in found else "disarmed"),
+        ("state on the host", "healthy", state.get("state") if isinstance(state, Mapping) else None),
+        ("unit state", "active", found.get("active_state")),
+    )
+    return [
+        _reason(host, instance, f"{what} {expected}", f"{what} {observed if observed is not None else 'missing'}")
+        for what, expected, observed in wanted
+        if observed != expected
+    ]
+
+
+def _reason(host: str | None, instance: str | None, expected: str, observed: str) -> dict[str, Any]:
+    return {"host": host, "instance": instance, "expected": expected, "observed": observed}

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""How a rollout stands, read from its plan and its journal: go on, take back, halt; and what to tell the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import host_lines
+
+SCOPES = ("fleet", "batch")
+# A verdict that lacks proof halts for a person; it does not condemn the hosts that were proven healthy before.
+HALTING_VERDICTS = ("inconclusive", "error")
+HALTING_EVENTS = ("awaiting_approval", "stage_failed")
+# Instances in these states were never taken out of service by the rollout.
+UNTOUCHED_STATES = ("pending", "staged")
+
+Line = Mapping[str, Any]
+
+
+def decide(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict[str, Any]:
+    """Return {"outcome", "take_back", "failures"} after the last batch.
+
+    outcome: completed (every planned instance is healthy), rolling_back or halted.
+    take_back: {host: [instances]} that were promoted in this rollout and must go back too.
+    failures: one sentence per failed host, in the order in which they failed.
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"local_llm_rollout_scope is '{scope}'. Use one of: {', '.join(SCOPES)}.")
+    states = _states(plan, lines)
+    failures = _failures(lines)
+    if states and all(state == "healthy" for state in states.values()):
+        return {"outcome": "completed", "take_back": {}, "failures": []}
+    halted = _halts(lines)
+    take_back: dict[str, list[str]] = {}
+    if not halted and scope == "fleet":
+        for (host, instance), state in states.items():
+            if state == "healthy":
+                take_back.setdefault(host, []).append(instance)
+    return {"outcome": "halted" if halted else "rolling_back", "take_back": take_back, "failures": failures}
+
+
+def conclude(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict[str, Any]:
+    """Return {"state", "message", "release_lock"} once everything that could be taken back was.
+
+    state is a rollout state of the design: completed, halted, rolled_back_verified or rollback_failed.
+    """
+    decision = decide(plan, lines, scope)
+    states = _states(plan, lines)
+    names = {state: _names(states, state) for state in set(states.values())}
+    what = " ".join(decision["failures"]) or "The rollout was stopped."
+    if decision["outcome"] == "completed":
+        return {"state": "completed", "message": f"Completed: {_names(states, 'healthy')} serve the new release.",
+                "release_lock": True}  # fmt: skip
+    if "rollback_failed" in names:
+        message = (
+            f"{what} The way back is NOT proven on {names['rollback_failed']}; the gateway sends nothing there. "
+            "Look at the instance's unit on that host, mend it, then run rollback again."
+        )
+        return {"state": "rollback_failed", "message": message, "release_lock": False}
+    settled = (*UNTOUCHED_STATES, "healthy", "rolled_back_verified")
+    if any(state not in settled for state in states.values()):
+        lost = _names(states, "unknown") or "some hosts"
+        message = (
+            f"{what} Nothing is known of {lost}: the dead-man there goes back to the old release by its deadline, or "
+            "at the next boot. When the host answers again, run upgrade or rollback once more."
+        )
+        return {"state": "halted", "message": message, "release_lock": False}
+    if all(state in UNTOUCHED_STATES for state in states.values()):
+        message = (
+            f"{what} No host was taken out of service; all serve their old release. Mend it, then run upgrade again."
+        )
+        return {"state": "halted", "message": message, "release_lock": True}
+    if decision["outcome"] == "halted":
+        healthy = f" {names['healthy']} keep the new release." if "healthy" in names else ""
+        message = f"{what}{healthy} A person decides: run upgrade again to go on, or rollback to go back everywhere."
+        return {"state": "halted", "message": message, "release_lock": "healthy" not in names}
+    healthy = f" {names['healthy']} keep the new release (scope batch)." if "healthy" in names else ""
+    back = names.get("rolled_back_verified", "No host had changed; all")
+    message = (
+        f"{what} {back} serve the old release again, verified.{healthy} Mend the new release, then run upgrade again."
+    )
+    return {"state": "rolled_back_verified", "message": message, "release_lock": True}
+
+
+def _states(plan: Mapping[str, Any], lines: Sequence[Line]) -> dict[tuple[str, str], str]:
+    """Return the last state of every instance that the plan changes."""
+    last = host_lines(lines)
+    states: dict[tuple[str, str], str] = {}
+    for host in (host for batch in plan["batches"] for host in batch):
+        for instance, entry in plan["hosts"].get(host, {}).items():
+            if entry["action"] != "none":
+                states[host, instance] = str(last.get(f"{host}/{instance}", {}).get("state", "pending"))
+    return states
+
+
+def _failures(lines: Iterable[Line]) -> list[str]:
+    failed = [line for line in lines if line["event"] in ("failed", "stage_failed")]
+    return [f"{line['host']}: {line['detail'].rstrip('.')}." for line in failed]
+
+
+def _halts(lines: Iterable[Line]) -> bool:
+    """Tell whether the rollout stopped for want of proof or of a yes, not because of a proven fault."""
+    faults = [line for line in lines if line["event"] == "failed"]
+    if not faults:
+        return True
+    return all(line["evidence"].get("verdict") in (*HALTING_VERDICTS, "no_approval") for line in faults)
+
+
+def _names(states: Mapping[tuple[str, str], str], wanted: str) -> str:
+    return ", ".join(f"{host}/{instance}" for (host, instance), state in states.items() if state == wanted)

@@ -1,0 +1,256 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""The plan of a rollout: who moves from which release to which, in which batches. Plain data in, plain data out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding, nearest
+from ansible_collections.local_llm.ops.plugins.plugin_utils._batches import batches, check_serial, order_hosts
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import names
+
+SCHEMA = 1
+SOURCE = "plan"
+# install: nothing ran before. upgrade: another release runs. resume: the release is there but not proven. none: done.
+ACTIONS = ("install", "upgrade", "resume", "none")
+
+
+def build_plan(
+    *,
+    rollout_id: str,
+    desired: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    current: Mapping[str, Any],
+    canary: str | None = None,
+    serial: Sequence[int | str] = (1, "10%", "50%", "100%"),
+    allow_pool_outage: bool = False,
+) -> dict[str, Any]:
+    """Return the plan.
+
+    desired: {host: {instance: release}} as desired_releases() gives it, hosts in inventory order.
+    current: {host: result of llm_release_info}.
+    The plan's "order" lists the hosts with a change, the canary first: a play over these hosts in this order with the
+    same serial makes the plan's "batches".
+    """
+    findings: list[dict[str, Any]] = []
+    hosts: dict[str, dict[str, dict[str, Any]]] = {}
+    for host, instances in desired.items():
+        found = _current_instances(host, current.get(host), findings)
+        hosts[host] = {name: _entry(host, name, item, found.get(name), findings) for name, item in instances.items()}
+        for name in found:
+            if name not in instances and found[name].get("current"):
+                findings.append(_left_over(host, name, found[name]))
+    changing = [host for host, entries in hosts.items() if any(entry["action"] != "none" for entry in entries.values())]
+    findings += _canary_findings(canary, list(desired), changing)
+    messages = check_serial(serial)
+    findings += [
+        finding("serial", "fail", "serial", observed=list(serial), action=f"Correct it: {message}.", source=SOURCE)
+        for message in messages
+    ]
+    order = order_hosts(changing, canary)
+    planned = [] if messages else batches(order, serial)
+    findings += _pool_findings(hosts, planned, allow_pool_outage)
+    return {
+        "schema": SCHEMA,
+        "rollout_id": rollout_id,
+        "canary": order[0] if order else None,
+        "serial": list(serial),
+        "order": order,
+        "batches": planned,
+        "hosts": hosts,
+        "findings": findings,
+    }
+
+
+def description_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what differs between two release descriptions as [{"key", "from", "to"}], configuration key by key."""
+    if before is None:
+        return []
+    changes = []
+    for key in sorted({*before, *after} - {"schema", "config"}, key=_rank):
+        if before.get(key) != after.get(key):
+            changes.append({"key": key, "from": before.get(key), "to": after.get(key)})
+    old, new = before.get("config") or {}, after.get("config") or {}
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            changes.append({"key": f"config.{key}", "from": old.get(key), "to": new.get(key)})
+    return changes
+
+
+def instance_counts(plan: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many instances have each action."""
+    counts = dict.fromkeys(ACTIONS, 0)
+    for instances in plan["hosts"].values():
+        for entry in instances.values():
+            counts[entry["action"]] += 1
+    return counts
+
+
+_ORDER = ("engine", "engine_version", "model", "model_revision", "model_manifest_sha256", "model_entry", "served_name")
+
+
+def _rank(key: str) -> tuple[int, str]:
+    return (_ORDER.index(key) if key in _ORDER else len(_ORDER), key)
+
+
+def _current_instances(host: str, info: Any, findings: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    bad = not isinstance(info, Mapping) or info.get("failed") or info.get("unreachable") or info.get("skipped")
+    listed = None if bad else info.get("instances")
+    if not isinstance(listed, Sequence):
+        observed = info.get("msg") or "the query failed" if isinstance(info, Mapping) else "no answer"
+        action = f"Make {host} reachable, run site on it, or take it out of the inventory group."
+        findings.append(
+            finding(
+                "release_info", "fail", host, observed=observed, expected="its releases", action=action, source=SOURCE
+            )
+        )
+        return {}
+    return {str(item["instance"]): item for item in listed if isinstance(item, Mapping) and item.get("instance")}
+
+
+def _entry(
+    host: str, name: str, item: Mapping[str, Any], info: Mapping[str, Any] | None, findings: list[dict[str, Any]]
+) -> dict[str, Any]:
+    running = info.get("current") if info else None
+    before = info.get("current_description") if info else None
+    action, reason = _action(item["release_id"], info)
+    state = _state(info)
+    if state == "rollback_failed":
+        findings.append(
+            finding(
+                "instance_state",
+                "warn",
+                f"{host}/{name}",
+                observed=state,
+                expected="healthy",
+                action="An earlier rollout could not go back here. Look at its journal before going on.",
+                source=SOURCE,
+            )
+        )
+    return {
+        "from": running,
+        "to": item["release_id"],
+        "action": action,
+        "reason": reason,
+        "pool": item["pool"],
+        "slo_tier": item["slo_tier"],
+        "description": dict(item["description"]),
+        "previous_description": before,
+        "changes": description_changes(before, item["description"]) if running != item["release_id"] else [],
+        "bytes_needed": item.get("bytes_needed", 0),
+    }
+
+
+def _action(wanted: str, info: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Return (action, why)."""
+    if info is None or not info.get("current"):
+        return "install", "nothing runs yet"
+    if info["current"] != wanted:
+        return "upgrade", "another release runs"
+    if info.get("armed"):
+        return "resume", "the release runs but was not committed"
+    if _state(info) != "healthy":
+        return "resume", f"the release is there, its state is {_state(info) or 'unknown'}"
+    if info.get("active_state") != "active":
+        return "resume", f"the release is there, its unit is {info.get('active_state') or 'unknown'}"
+    return "none", "runs and is healthy"
+
+
+def _state(info: Mapping[str, Any] | None) -> str | None:
+    state = info.get("instance_state") if info else None
+    return state.get("state") if isinstance(state, Mapping) else None
+
+
+def _left_over(host: str, name: str, info: Mapping[str, Any]) -> dict[str, Any]:
+    return finding(
+        "left_over",
+        "warn",
+        f"{host}/{name}",
+        observed=f"release {info['current']} is on the host",
+        expected=f"an instance {name} in local_llm_instances of {host}",
+        action="A rollout leaves it alone. Remove it with site, or add it to the inventory.",
+        source=SOURCE,
+    )
+
+
+def _canary_findings(canary: str | None, hosts: list[str], changing: list[str]) -> list[dict[str, Any]]:
+    if canary is None or canary in changing:
+        return []
+    if canary not in hosts:
+        near = nearest(canary, hosts)
+        action = f"Did you mean {near}?" if near else f"Choose one of {names(hosts)}."
+        return [
+            finding(
+                "canary",
+                "fail",
+                "canary",
+                observed=canary,
+                expected="a host of the rollout",
+                action=action,
+                source=SOURCE,
+            )
+        ]
+    if not changing:
+        return []
+    action = f"{changing[0]} goes first instead."
+    return [
+        finding("canary", "warn", "canary", observed=f"{canary} has nothing to change", action=action, source=SOURCE)
+    ]
+
+
+def _pool_findings(
+    hosts: Mapping[str, Mapping[str, Mapping[str, Any]]], planned: list[list[str]], allow_outage: bool
+) -> list[dict[str, Any]]:
+    """Return what the order means for each pool: taken out as a whole, or first met by a batch of several hosts."""
+    members: dict[str, set[str]] = {}
+    changing: dict[str, set[str]] = {}
+    for host, instances in hosts.items():
+        for entry in instances.values():
+            if entry["from"] is not None:
+                members.setdefault(entry["pool"], set()).add(host)
+                if entry["action"] != "none":
+                    changing.setdefault(entry["pool"], set()).add(host)
+    result = []
+    for pool, pool_hosts in changing.items():
+        if members[pool] <= {host for host in pool_hosts} and len(members[pool]) == 1:
+            only = next(iter(members[pool]))
+            action = (
+                "Its requests wait in the queue, then get 503, while it restarts. Add a second host to keep serving."
+            )
+            result.append(
+                finding(
+                    "pool_outage",
+                    "warn",
+                    f"pool {pool}",
+                    observed=f"only {only} serves it",
+                    action=action,
+                    source=SOURCE,
+                )
+            )
+            continue
+        met = [
+            (number, pool_hosts & set(batch))
+            for number, batch in enumerate(planned, start=1)
+            if pool_hosts & set(batch)
+        ]
+        for number, together in met:
+            if members[pool] <= together:
+                action = "Nothing would serve the pool meanwhile. Use smaller batches, for example serial: [1, '50%']."
+                observed = f"batch {number} takes every host of it: {names(sorted(together))}"
+                status = "warn" if allow_outage else "fail"
+                result.append(
+                    finding("pool_outage", status, f"pool {pool}", observed=observed, action=action, source=SOURCE)
+                )
+        if met and len(met[0][1]) > 1 and not members[pool] <= met[0][1]:
+            number, together = met[0]
+            action = (
+                "The canary host does not serve this pool. Choose a canary that does, or begin serial with 1 for it."
+            )
+            observed = f"its first hosts to change are {names(sorted(together))}, together in batch {number}"
+            result.append(
+                finding("pool_canary", "warn", f"pool {pool}", observed=observed, action=action, source=SOURCE)
+            )
+    return result

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""What the gateways say about the instances of a plan: is each server known, and was it in service before?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
+
+SOURCE = "gateway"
+
+
+def add_gateways(plan: Mapping[str, Any], gateway_infos: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plan with "gateway_before" (ready, drain or maint) at each changing instance, and findings added.
+
+    gateway_infos: {gateway host: result of gateway_info}. A server that was out of service on any gateway before the
+    rollout stays so after it.
+    """
+    findings = list(plan["findings"])
+    tables: dict[str, dict[tuple[str, str], str]] = {}
+    for gateway, info in gateway_infos.items():
+        servers = info.get("servers") if isinstance(info, Mapping) and not _bad(info) else None
+        if not isinstance(servers, Sequence):
+            observed = (info.get("msg") if isinstance(info, Mapping) else None) or "no answer"
+            action = "Make its admin socket answer (systemctl status haproxy there), or run site on it."
+            findings.append(_fail("gateway_info", f"gateway {gateway}", observed, "its servers", action))
+            continue
+        tables[gateway] = {(s["pool"], s["server"]): str(s.get("admin_state")) for s in servers}
+    hosts: dict[str, dict[str, Any]] = {}
+    for host, instances in plan["hosts"].items():
+        hosts[host] = {}
+        for name, entry in instances.items():
+            states = {}
+            for gateway, table in tables.items():
+                server = (entry["pool"], f"{host}-{name}")
+                if server in table:
+                    states[gateway] = table[server]
+                elif entry["action"] != "none":
+                    observed = f"not known to gateway {gateway}"
+                    action = f"Run site, so that {gateway} learns about the instance."
+                    expected = f"server {server[1]} in pool {server[0]}"
+                    findings.append(_fail("gateway_server", f"{host}/{name}", observed, expected, action))
+            hosts[host][name] = {**entry, "gateway_before": _worst(states.values())}
+    return {**plan, "hosts": hosts, "findings": findings}
+
+
+def _worst(states: Any) -> str | None:
+    present = set(states)
+    return next((state for state in ("maint", "drain", "ready") if state in present), None)
+
+
+def _bad(info: Mapping[str, Any]) -> bool:
+    return bool(info.get("failed") or info.get("unreachable") or info.get("skipped"))
+
+
+def _fail(check: str, subject: str, observed: str, expected: str, action: str) -> dict[str, Any]:
+    return finding(check, "fail", subject, observed=observed, expected=expected, action=action, source=SOURCE)

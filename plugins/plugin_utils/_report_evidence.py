@@ -1,0 +1,232 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""The allow-list of evidence: a report shows the keys named here and drops every other one.
+
+So that no prompt, completion or secret reaches a report, also not when a later version of a module returns more.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MAX_TEXT = 400
+MAX_SAMPLES = 1000
+MAX_ITEMS = 500
+
+Leaf = Callable[[Any], Any]
+
+
+def number(value: Any) -> float | int | None:
+    """Keep a finite number; anything else becomes None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return value
+
+
+def text(value: Any) -> str | None:
+    """Keep a short text on one line; cut a long one."""
+    if not isinstance(value, str):
+        return None
+    line = " ".join(value.split())
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+
+
+def flag(value: Any) -> bool | None:
+    """Keep a boolean."""
+    return value if isinstance(value, bool) else None
+
+
+def scalar(value: Any) -> Any:
+    """Keep a boolean, a number or a short text."""
+    if isinstance(value, bool):
+        return value
+    kept = number(value)
+    return text(value) if kept is None else kept
+
+
+def option(value: Any) -> str | None:
+    """Keep the value of an option as short text."""
+    if value is None:
+        return None
+    return text(value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str))
+
+
+def counts(value: Any) -> dict[str, Any] | None:
+    """Keep a mapping of names to numbers."""
+    if not isinstance(value, Mapping):
+        return None
+    return {str(text(str(key))): number(item) for key, item in value.items() if number(item) is not None}
+
+
+def samples(value: Any) -> list[float] | None:
+    """Keep numbers, sorted; more than MAX_SAMPLES are thinned evenly and keep the smallest and the largest."""
+    if not isinstance(value, list):
+        return None
+    kept = sorted(item for item in map(number, value) if item is not None)
+    if len(kept) <= MAX_SAMPLES:
+        return kept
+    last = len(kept) - 1
+    return [kept[round(index * last / (MAX_SAMPLES - 1))] for index in range(MAX_SAMPLES)]
+
+
+def texts(value: Any) -> list[str] | None:
+    """Keep a list of short texts."""
+    if not isinstance(value, list):
+        return None
+    return [kept for kept in map(text, value[:MAX_ITEMS]) if kept is not None]
+
+
+_STATISTICS = dict.fromkeys(("p50", "p90", "p95", "p99", "mean", "min", "max", "count"), number)
+
+BENCHMARK: dict[str, Any] = {
+    "schema": number,
+    "kind": text,
+    "engine_version_tool": text,
+    "workload": {
+        "url_path": text,
+        "api": text,
+        "model": text,
+        "users": number,
+        "requests": number,
+        "prompt_tokens": number,
+        "output_tokens": number,
+        "seed": number,
+        "warmup_requests": number,
+        "hash": text,
+    },
+    "started_at": text,
+    "duration_seconds": number,
+    "requests": {"issued": number, "succeeded": number, "failed": number, "timeouts": number, "errors": counts},
+    "ttft_seconds": _STATISTICS,
+    "itl_seconds": _STATISTICS,
+    "tpot_seconds": _STATISTICS,
+    "e2el_seconds": _STATISTICS,
+    "output_tokens_total": number,
+    "output_tokens_per_second": number,
+    "requests_per_second": number,
+    "output_tokens_per_second_per_request": _STATISTICS,
+    "token_source": text,
+    "coalesced_share": number,
+    "valid": flag,
+    "invalid_reasons": texts,
+    "samples": {"ttft_seconds": samples, "e2el_seconds": samples, "tpot_seconds": samples},
+}
+QUALITY: dict[str, Any] = {
+    "schema": number,
+    "kind": text,
+    "suite_sha256": text,
+    "items": [
+        {"id": text, "status": text, "match": text, "similarity": number, "sha256": text, "expected_sha256": text}
+    ],
+    "passed": number,
+    "failed": number,
+    "errors": number,
+    "pass_share": number,
+    "min_pass_share": number,
+    "ok": flag,
+}
+VERDICT: dict[str, Any] = {
+    "schema": number,
+    "verdict": text,
+    "reasons": [{"measure": text, "observed": scalar, "threshold": scalar, "rule": text, "status": text}],
+    "summary": text,
+}
+# What a plan says of one instance. Options of an engine are shown; secrets are not among them by design.
+PLANNED: dict[str, Any] = {
+    "from": text,
+    "to": text,
+    "action": text,
+    "slo_tier": text,
+    "changes": [{"key": text, "from": option, "to": option}],
+}
+# Facts of single steps that a reader of the journal table wants to see.
+FACTS: dict[str, Any] = {
+    "step": text,
+    "reason": text,
+    "task": text,
+    "category": text,
+    "seconds": lambda value: counts(value) if isinstance(value, Mapping) else number(value),
+    "share_percent": number,
+    "in_flight": number,
+    "waited_seconds": number,
+    "watch_seconds": number,
+    "requests": number,
+    "requests_total": number,
+    "http_5xx_total": number,
+    "errors_total": number,
+    "http_status": number,
+    "ok": flag,
+    "output_tokens": number,
+    "batch": scalar,
+    "server": text,
+    "pool": text,
+    "release_id": text,
+    "changed": flag,
+    "deadline_at": text,
+}
+
+
+def keep(value: Any, shape: Any) -> Any:
+    """Return what of a value the shape names: a mapping of keys, [shape] for a list, or a function for a leaf.
+
+    Every key of the shape is there afterwards; what the value lacks, or has in another type, is None.
+    """
+    if isinstance(shape, dict):
+        if not isinstance(value, Mapping):
+            return None
+        return {key: keep(value.get(key), inner) for key, inner in shape.items()}
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return None
+        return [kept for kept in (keep(item, shape[0]) for item in value[:MAX_ITEMS]) if kept is not None]
+    return shape(value)
+
+
+def find_benchmark(evidence: Any, files: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the benchmark report that a journal line carries or points to."""
+    return _find(evidence, files, lambda item: item.get("kind") == "benchmark", BENCHMARK)
+
+
+def find_quality(evidence: Any, files: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the quality report that a journal line carries or points to."""
+    return _find(evidence, files, lambda item: item.get("kind") == "quality", QUALITY)
+
+
+def find_verdict(evidence: Any, files: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the verdict that a journal line carries or points to."""
+
+    def matches(item: Mapping[str, Any]) -> bool:
+        return isinstance(item.get("verdict"), str) and isinstance(item.get("reasons"), list)
+
+    return _find(evidence, files, matches, VERDICT)
+
+
+def facts(evidence: Any) -> dict[str, Any]:
+    """Return the small facts of a journal line's evidence, without empty ones."""
+    kept = keep(evidence, FACTS) or {}
+    return {key: value for key, value in kept.items() if value not in (None, {}, "")}
+
+
+def resolve(value: Any, files: Mapping[str, Any]) -> Any:
+    """Return what a value of a journal line stands for: the content of an evidence file, or the value itself."""
+    if isinstance(value, str) and value.endswith(".json"):
+        return files.get(value.rsplit("/", 1)[-1])
+    return value
+
+
+def _find(
+    evidence: Any, files: Mapping[str, Any], matches: Callable[[Mapping[str, Any]], bool], shape: dict[str, Any]
+) -> dict[str, Any] | None:
+    if not isinstance(evidence, Mapping):
+        return None
+    for candidate in (evidence, *evidence.values()):
+        found = resolve(candidate, files)
+        if isinstance(found, Mapping) and matches(found):
+            kept: dict[str, Any] = keep(found, shape)
+            return kept
+    return None

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""The report as one HTML page that needs nothing else: no script, no request, one style sheet inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ansible_collections.local_llm.ops.plugins.plugin_utils import _report_words as words
+from ansible_collections.local_llm.ops.plugins.plugin_utils._report_svg import PHASES, ecdf, timeline
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+# With more instances than this, only those that failed and the canary are unfolded.
+UNFOLDED = 4
+_TONE = {
+    "completed": "good",
+    "healthy": "good",
+    "pass": "good",
+    "rolled_back_verified": "warn",
+    "inconclusive": "warn",
+    "halted": "warn",
+    "unfinished": "warn",
+    "unknown": "bad",
+    "rollback_failed": "bad",
+    "fail": "bad",
+    "error": "bad",
+}
+# How a verdict may call these measures.
+_MEASURES = {"ttft_seconds": ("time to first token", "ttft"), "e2el_seconds": ("total latency", "e2el")}
+_TITLES = {"ttft_seconds": "Time to first token", "e2el_seconds": "Time to the whole answer"}
+
+
+def render_html(report: dict[str, Any]) -> str:
+    """Return the page of a report made by build_report."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        seconds=words.seconds,
+        share=words.share,
+        figure=words.figure,
+        clock=words.clock,
+        moment=words.day_and_clock,
+        words=words.words,
+        sentence=words.sentence,
+        step_words=words.step_words,
+        measure_words=words.measure_words,
+        facts=facts_text,
+        commands=commands,
+        change=change,
+        tone=lambda name: _TONE.get(str(name), "plain"),
+    )
+    style = (TEMPLATES / "rollout_report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    return environment.get_template("rollout_report.html.j2").render(
+        report=report,
+        style=Markup(style),
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        timeline=timeline(report["hosts"], report["started_at"], report["ended_at"], "timeline"),
+        sections=[_section(entry, index, len(report["hosts"])) for index, entry in enumerate(report["hosts"])],
+    )
+
+
+def _section(entry: dict[str, Any], index: int, number: int) -> dict[str, Any]:
+    """Return what the page shows of one instance besides its data: plots, and whether it is unfolded."""
+    plots = []
+    for key, title in _TITLES.items():
+        samples = {
+            phase: ((report or {}).get("samples") or {}).get(key) for phase, report in entry["benchmarks"].items()
+        }
+        limit = _limit(entry["verdict"], key)
+        plot = ecdf(title, samples, limit, f"limit p95 {words.seconds(limit)}", f"host{index}-{key}")
+        plots.append((title, plot))
+    counts = [
+        (phase, label, len(((entry["benchmarks"][phase] or {}).get("samples") or {}).get("ttft_seconds") or []))
+        for phase, label in PHASES
+    ]
+    unfolded = number <= UNFOLDED or entry["canary"] or entry["outcome"] in ("unknown", "rollback_failed")
+    unfolded = unfolded and entry["outcome"] != "untouched"
+    verdict = (entry["verdict"] or {}).get("verdict")
+    return {
+        "plots": plots if any(plot for _title, plot in plots) else [],
+        "legend": [item for item in counts if item[2]],
+        "unfolded": bool(unfolded or verdict not in (None, "pass")),
+    }
+
+
+def _limit(verdict: dict[str, Any] | None, key: str) -> float | None:
+    """Return the agreed p95 limit in seconds, as the verdict used it; what is relative to the baseline is none."""
+    for reason in (verdict or {}).get("reasons") or []:
+        name, threshold = str(reason.get("measure") or ""), reason.get("threshold")
+        fits = name.startswith(_MEASURES[key]) and "p95" in name and "baseline" not in str(reason.get("rule") or "")
+        if fits and isinstance(threshold, (int, float)) and threshold > 0:
+            return float(threshold)
+    return None
+
+
+def facts_text(facts: dict[str, Any]) -> str:
+    """Write the small facts of a journal line as "name value, name value"."""
+    parts = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            inner = ", ".join(f"{key} {words.figure(item, name)}" for key, item in value.items())
+            parts.append(f"{words.words(name)}: {inner}")
+        else:
+            parts.append(f"{words.words(name)} {words.figure(value, name)}")
+    return "; ".join(parts)
+
+
+def change(row: dict[str, Any]) -> tuple[str, str]:
+    """Return (text, tone) of a change against the baseline; under 5 % is no news."""
+    percent = row["change_percent"]
+    if percent is None:
+        return words.NONE, "plain"
+    text = f"{percent:+.1f} %".replace("-", "\N{MINUS SIGN}")
+    if abs(percent) < 5:
+        return text, "plain"
+    better = (percent < 0) == (row["better"] == "lower")
+    return text, "good" if better else "bad"
+
+
+def commands(text: str) -> Markup:
+    """Set what stands between back quotes as code; escape everything."""
+    parts = re.split(r"`([^`]*)`", text)
+    pieces = [
+        Markup("<code>{}</code>").format(part) if index % 2 else Markup.escape(part) for index, part in enumerate(parts)
+    ]
+    return Markup("").join(pieces)
+
+
+def report_json(report: dict[str, Any]) -> str:
+    """Return the report as JSON text."""
+    return json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

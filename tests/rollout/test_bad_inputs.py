@@ -1,0 +1,82 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input is refused before anything changes; the message has the key, the value and the fix."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import Fleet
+
+GOOD = {
+    "name": "chat", "engine": "llamacpp", "engine_version": "0.7.0", "model": "tiny", "served_name": "chat",
+    "port": 8001, "gpus": "none", "pool": "chat", "slo_tier": "lab", "config": {"context_tokens": 1024},
+}  # fmt: skip
+TINY = {"source": "directory", "path": "/nonexistent/model", "revision": "r1", "files": {"model.gguf": "0" * 64}}
+
+CASES = {
+    "unknown engine": ({"local_llm_instances": [{**GOOD, "engine": "lamacpp"}]}, ["engine", "lamacpp", "llamacpp"]),
+    "unknown key": ({"local_llm_instances": [{**GOOD, "prot": 8001}]}, ["prot", "port"]),
+    "unknown option": ({"local_llm_instances": [{**GOOD, "config": {"contxt_tokens": 1}}]}, ["contxt_tokens", "context_tokens"]),
+    "two on one port": ({"local_llm_instances": [GOOD, {**GOOD, "name": "other"}]}, ["port", "8001"]),
+    "pool without gateway": ({"local_llm_instances": [{**GOOD, "pool": "nowhere"}]}, ["pool", "nowhere"]),
+    "malformed tier": ({"local_llm_slo_tiers": {"lab": {"ttft_p95_max_seconds": "fast"}}}, ["ttft_p95_max_seconds", "fast"]),
+    "missing model file": ({"local_llm_models": {"tiny": TINY}}, ["/nonexistent/model"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_inventory_is_refused_before_anything_changes(fleet: Fleet, case: str) -> None:
+    variables, words = CASES[case]
+    before = fleet.releases()
+    done = fleet.playbook("upgrade", "-e", json.dumps(variables))
+    assert done.code != 0
+    for word in words:
+        assert word in done.output, done.output[-3000:]
+    assert done.changed == 0
+    assert fleet.releases() == before
+
+
+def test_wrong_checksum_of_a_model_is_refused(fleet: Fleet) -> None:
+    index = json.loads((fleet.work.parents[1] / "artefacts" / "index.json").read_text(encoding="utf-8"))
+    model = {**TINY, "path": index["models"]["tiny"]["directory"], "files": {"model.gguf": "f" * 64}}
+    done = fleet.playbook("upgrade", "-e", json.dumps({"local_llm_models": {"tiny": model}}))
+    assert done.code != 0
+    assert "f" * 64 in done.output and "model.gguf" in done.output
+    assert done.changed == 0
+
+
+def test_port_that_something_else_holds_is_refused(fleet: Fleet) -> None:
+    fleet.shell("gpu3", "systemd-run --unit=squatter python3 -m http.server 8055")
+    try:
+        done = fleet.playbook("upgrade", "-e", json.dumps({"local_llm_instances": [{**GOOD, "port": 8055}]}))
+    finally:
+        fleet.shell("gpu3", "systemctl stop squatter")
+    assert done.code != 0
+    assert "8055" in done.output and "gpu3" in done.output
+    assert done.changed == 0
+
+
+def test_model_larger_than_the_disk_is_refused(fleet: Fleet) -> None:
+    fleet.shell("gpu2", "mount -t tmpfs -o size=1m tmpfs /var/lib/local_llm/models")
+    try:
+        done = fleet.playbook("upgrade", "-e", "lab_model=tiny-other")
+    finally:
+        fleet.shell("gpu2", "umount /var/lib/local_llm/models")
+    assert done.code != 0
+    assert "gpu2" in done.output and "bytes" in done.output
+    assert done.changed == 0
+
+
+def test_gateway_whose_socket_does_not_answer_is_refused(fleet: Fleet) -> None:
+    before = fleet.releases()
+    fleet.shell("gw1", "systemctl stop haproxy")
+    try:
+        done = fleet.playbook("upgrade", "-e", "lab_parallel_requests=6")
+    finally:
+        fleet.shell("gw1", "systemctl start haproxy")
+    assert done.code != 0
+    assert ".sock" in done.output, done.output[-3000:]
+    assert fleet.releases() == before

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller, a host or the network dies in mid-rollout: nothing is lost and nothing stays half done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from conftest import HOSTS, Client, Fleet, Rollout, gateway_servers, wait_for
+
+START = Callable[..., Rollout]
+
+
+@pytest.mark.parametrize("event", ["drained", "switched", "benchmark"])
+def test_second_run_resumes_after_the_controller_was_killed(
+    fleet: Fleet,
+    client: Client,
+    rollout: START,
+    other_release: list[str],
+    settled: Callable[[], None],
+    event: str,
+) -> None:
+    first = rollout(*other_release)
+    first.wait_event(event, "gpu1")
+    first.kill()
+    done = fleet.playbook("upgrade", *other_release)
+    assert done.code == 0, done.output[-4000:]
+    assert fleet.outcome() == "completed"
+    settled()
+    assert client.traffic().failed == 0, client.traffic()
+
+
+def test_hosts_and_gateway_go_back_by_themselves_when_the_controller_never_returns(
+    fleet: Fleet, client: Client, rollout: START, other_release: list[str], settled: Callable[[], None]
+) -> None:
+    before = fleet.releases()
+    one = rollout(*other_release, "-e", "local_llm_commit_timeout_seconds=40", "-e", "local_llm_lease_seconds=60")
+    one.wait_event("switched", "gpu1")
+    one.kill()
+    assert fleet.releases()["gpu1"]["armed"]
+
+    def back() -> bool:
+        state = fleet.releases()["gpu1"]
+        return state["current"] == before["gpu1"]["current"] and not state["armed"]
+
+    wait_for("the dead-man of gpu1", back, 75)
+    wait_for(
+        "the gateway to let gpu1 in again", lambda: all(s["admin_state"] == "ready" for s in gateway_servers(fleet)), 90
+    )
+    settled()
+    assert client.traffic().failed == 0, client.traffic()
+
+
+def test_host_that_loses_power_in_batch_two_stops_the_rollout_and_goes_back_at_boot(
+    fleet: Fleet, client: Client, rollout: START, other_release: list[str], settled: Callable[[], None]
+) -> None:
+    before = fleet.releases()
+    one = rollout(*other_release, "-e", "local_llm_lease_seconds=120")
+    one.wait_event("switched", "gpu2")
+    fleet.lab_command("power-cut", "gpu2")
+    code, output = one.finish()
+    assert code != 0
+    assert fleet.outcome() == "halted", output[-4000:]
+    fleet.lab_command("boot", "gpu2")
+    wait_for("gpu2 on its old release", lambda: fleet.releases()["gpu2"]["current"] == before["gpu2"]["current"], 60)
+    after = fleet.releases()
+    assert {host: after[host]["current"] for host in HOSTS} == {host: before[host]["current"] for host in HOSTS}
+    assert after["gpu1"]["state"] == "rolled_back_verified"
+    wait_for(
+        "the gateway to let gpu2 in again",
+        lambda: all(s["admin_state"] == "ready" for s in gateway_servers(fleet)),
+        150,
+    )
+    settled()
+    assert client.traffic().failed == 0, client.traffic()
+
+
+def test_second_rollout_at_the_same_time_is_refused_and_names_the_first(
+    fleet: Fleet, client: Client, rollout: START, other_release: list[str]
+) -> None:
+    first = rollout(*other_release)
+    first.wait_event("drained", "gpu1")
+    second = fleet.playbook("upgrade", *other_release)
+    assert second.code != 0
+    assert first.directory is not None
+    assert first.directory.name in second.output, second.output[-3000:]
+    code, output = first.finish()
+    assert code == 0, output[-3000:]
+    assert client.traffic().failed == 0, client.traffic()

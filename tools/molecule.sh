@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# The molecule scenarios, each in a lab of its own: check, converge, idempotence, verify, remove, verify.
+#   tools/molecule.sh                   all scenarios
+#   tools/molecule.sh host gateway      only these
+#   MOLECULE_COMMAND=converge tools/molecule.sh host    one step, and the lab stays (end it: MOLECULE_COMMAND=destroy)
+set -euo pipefail
+# shellcheck source=tools/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need_venv
+cd "$ROOT"
+export MOLECULE_GLOB="molecule/*/molecule.yml"
+
+[ "$(id -u)" -eq 0 ] || die "the lab's machines need root: sudo make molecule"
+[ -f tests/lab/lab.py ] || die "tests/lab/lab.py is missing: the scenarios run on the machines that it makes"
+scenarios=("$@")
+if [ ${#scenarios[@]} -eq 0 ]; then
+    mapfile -t scenarios < <(find molecule -mindepth 2 -maxdepth 2 -name molecule.yml -printf '%h\n' | xargs -n 1 basename | sort)
+fi
+number=0
+for scenario in "${scenarios[@]}"; do
+    number=$((number + 1))
+    [ -f "molecule/$scenario/molecule.yml" ] || die "there is no scenario '$scenario' in molecule/"
+    [ -f "molecule/$scenario/converge.yml" ] || {
+        warn "molecule/$scenario has no converge.yml yet"
+        FAILED+=("$scenario")
+        continue
+    }
+    step "molecule: $scenario ($number of ${#scenarios[@]})" \
+        molecule --base-config molecule/config.yml "${MOLECULE_COMMAND:-test}" --scenario-name "$scenario"
+done
+[ ${#FAILED[@]} -eq 0 ] || die "scenarios failed: ${FAILED[*]}. One alone: make molecule SCENARIO=${FAILED[0]##* }"

@@ -1,0 +1,103 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run make targets one after the other, then print a table: part, result, seconds; and pytest's closing lines.
+
+python3 tools/run_parts.py lint sanity unit        a failed part does not stop the others (FAIL_FAST=1: it does)
+
+Only the standard library, and syntax that an old Python reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+CLOSING_LINE = re.compile(r"^=+ .*\b(passed|failed|errors?|skipped|deselected|no tests ran)\b.* =+$")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Part:
+    """One make target and what came of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.result = "not run"
+        self.seconds = 0.0
+        self.closing_lines: list[str] = []
+
+    def run(self) -> None:
+        """Run the target, show its output as it comes and keep pytest's closing lines."""
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [os.environ.get("MAKE", "make"), "--no-print-directory", self.name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, "LOCAL_LLM_SETUP_DONE": "1"},
+            # A group of its own, so that an interruption reaches everything that the part has started, and nothing else.
+            start_new_session=True,
+        )
+        try:
+            for line in process.stdout or ():
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                plain = COLOUR.sub("", line).strip()
+                if CLOSING_LINE.match(plain):
+                    self.closing_lines.append(plain)
+            code = process.wait()
+        except KeyboardInterrupt:
+            print(f"\ninterrupted: ending {self.name}; what it started is being put away", file=sys.stderr)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            process.wait()
+            self.seconds = time.monotonic() - started
+            self.result = "interrupted"
+            raise
+        self.seconds = time.monotonic() - started
+        self.result = "ok" if code == 0 else "FAILED"
+
+
+def table(parts: list[Part]) -> str:
+    """Return the table and pytest's closing lines."""
+    width = max(len(part.name) for part in parts)
+    lines = [f"{'part':<{width}}  {'result':<11}  seconds"]
+    lines += [f"{part.name:<{width}}  {part.result:<11}  {part.seconds:7.0f}" for part in parts]
+    lines.append(f"{'total':<{width}}  {'':<11}  {sum(part.seconds for part in parts):7.0f}")
+    closing = [f"{part.name}: {line}" for part in parts for line in part.closing_lines]
+    return "\n".join(["", *lines, *([""] if closing else []), *closing])
+
+
+def main(names: list[str]) -> int:
+    """Run the named targets; return 0 when all went well."""
+    if not names:
+        print("error: no part is named. Usage: run_parts.py lint sanity unit ...", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    parts = [Part(name) for name in names]
+    code = 0
+    try:
+        for number, part in enumerate(parts, start=1):
+            print(f"\n######## {part.name} ({number} of {len(parts)})", flush=True)
+            part.run()
+            if part.result != "ok":
+                code = 1
+                if os.environ.get("FAIL_FAST") == "1":
+                    break
+    except KeyboardInterrupt:
+        code = 130
+    print(table(parts))
+    failed = [part.name for part in parts if part.result == "FAILED"]
+    if failed:
+        print(f"\nerror: failed: {' '.join(failed)}. One part alone: make {failed[0]}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
