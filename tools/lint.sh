@@ -14,7 +14,7 @@ cd "$ROOT"
 
 lint_ruff() {
     local rc=0
-    ruff check --quiet . || rc=1
+    ruff check --quiet --output-format concise . || rc=1
     ruff format --check . || rc=1
     [ "$rc" -eq 0 ] || echo "    mend what can be mended by itself: .build/venv/bin/ruff check --fix . && .build/venv/bin/ruff format ."
     return "$rc"
@@ -24,8 +24,12 @@ lint_mypy() { # by full name, from the directory that holds ansible_collections
     local files=()
     mapfile -d '' -t files < <(checkout_files | grep -z '\.py$' | sed -z 's|^|ansible_collections/local_llm/ops/|')
     [ ${#files[@]} -gt 0 ] || return 0
-    # tests/lab/local_lab is imported by its short name, as the lab's commands do.
-    (cd "$BUILD/collections" && MYPYPATH=ansible_collections/local_llm/ops/tests/lab mypy --config-file "$ROOT/mypy.ini" --cache-dir "$BUILD/cache/mypy" --no-error-summary "${files[@]}")
+    # Helpers of the tests that are imported by their short names.
+    local place short=
+    for place in tests/lab tests/rollout tests/browser tests/fakes/example_rollout; do
+        short+=${short:+:}ansible_collections/local_llm/ops/$place
+    done
+    (cd "$BUILD/collections" && MYPYPATH=$short mypy --config-file "$ROOT/mypy.ini" --cache-dir "$BUILD/cache/mypy" --no-error-summary "${files[@]}")
 }
 
 lint_yamllint() {

@@ -41,7 +41,7 @@ class Part:
             text=True,
             errors="replace",
             env={**os.environ, "LOCAL_LLM_SETUP_DONE": "1"},
-            # A group of its own, so that an interruption reaches everything that the part has started, and nothing else.
+            # A group of its own: an interruption reaches everything that the part has started, and nothing else.
             start_new_session=True,
         )
         try:
@@ -54,14 +54,22 @@ class Part:
             code = process.wait()
         except KeyboardInterrupt:
             print(f"\ninterrupted: ending {self.name}; what it started is being put away", file=sys.stderr)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
-            process.wait()
+            end_group(process)
             self.seconds = time.monotonic() - started
             self.result = "interrupted"
             raise
         self.seconds = time.monotonic() - started
         self.result = "ok" if code == 0 else "FAILED"
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """End a part and what it started: politely, then firmly."""
+    for number, patience_seconds in ((signal.SIGINT, 30), (signal.SIGTERM, 30), (signal.SIGKILL, 5)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=patience_seconds)
+            return
 
 
 def table(parts: list[Part]) -> str:
@@ -79,7 +87,9 @@ def main(names: list[str]) -> int:
     if not names:
         print("error: no part is named. Usage: run_parts.py lint sanity unit ...", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    # Also where the caller has these signals ignored, as a shell does for commands in the background.
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.default_int_handler)
     parts = [Part(name) for name in names]
     code = 0
     try:

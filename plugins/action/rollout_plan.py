@@ -16,7 +16,10 @@ from ansible.utils.display import Display
 
 from ansible_collections.local_llm.ops.plugins.module_utils._atomic_json import write_json_atomic
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import failures, finding, finding_line
-from ansible_collections.local_llm.ops.plugins.module_utils._release import rollout_id_problem
+from ansible_collections.local_llm.ops.plugins.module_utils._release import (
+    release_id_problem,
+    rollout_id_problem,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
     ControllerAction,
     hosts_variable,
@@ -27,13 +30,17 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases im
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired
 from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
-from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, serial_findings
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import back_roll, build_back_plan
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import build_rollback_plan
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import add_gateways
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
     plan_markdown,
     plan_text,
     rollback_markdown,
 )
+
+INSTANCES = ("local_llm_instances",)
 
 
 class ActionModule(ControllerAction):
@@ -46,6 +53,10 @@ class ActionModule(ControllerAction):
         "release_infos_from": {"type": "str"},
         "gateway_infos": {"type": "dict"},
         "rollout_id": {"type": "str"},
+        "direction": {"type": "str", "choices": ["forward", "back"], "default": "forward"},
+        "release_id": {"type": "str"},
+        "direction": {"type": "str", "choices": ["forward", "back"], "default": "forward"},
+        "release_id": {"type": "str"},
         "canary_host": {"type": "str"},
         "serial": {"type": "raw", "default": [1, "10%", "50%", "100%"]},
         "allow_pool_outage": {"type": "bool", "default": False},
@@ -64,6 +75,8 @@ class ActionModule(ControllerAction):
         groups = task_vars["groups"]
         hosts = _names(arguments["hosts"], task_vars.get("ansible_play_hosts_all") or groups.get("gpu_hosts") or [])
         gateways = _names(arguments["gateway_hosts"], groups.get("gateway") or [])
+        if arguments["direction"] == "back":
+            return self._back(arguments, task_vars, rollout_id, hosts)
         knowledge = collection_knowledge()
         files = ControllerFiles(default_cache_path())
         findings: list[dict[str, Any]] = []
@@ -71,6 +84,7 @@ class ActionModule(ControllerAction):
         host_state = {host: _variables(task_vars, host, names, findings) for host in hosts}
         gateway_state = {host: _variables(task_vars, host, ("local_llm_pools",), findings) for host in gateways}
         findings += check_desired(host_state, gateway_state, knowledge, files)
+        findings += serial_findings(_serial(arguments))
         files.save()
         if failures(findings):
             return self._refuse(arguments, findings)
@@ -81,20 +95,59 @@ class ActionModule(ControllerAction):
             "rollout_id": rollout_id,
             "desired": desired,
             "preflight": {host: _preflight(instances) for host, instances in desired.items()},
+            "wanted": {host: _wanted(instances) for host, instances in desired.items()},
             "findings": findings,
             "msg": "The desired state is sound.",
         }
         infos = results_by_host(arguments, "release_infos", hosts, task_vars)
         if infos is None:
             return result
-        plan = self._plan(arguments, task_vars, rollout_id, desired, infos)
+        plan = build_plan(
+            rollout_id=rollout_id,
+            desired=desired,
+            current=infos,
+            canary=plain(arguments["canary_host"]) or None,
+            serial=_serial(arguments),
+            allow_pool_outage=arguments["allow_pool_outage"],
+        )
         plan["findings"] = findings + plan["findings"]
+        return self._finish(arguments, task_vars, result, plan)
+
+    def _back(
+        self, arguments: dict[str, Any], task_vars: dict[str, Any], rollout_id: str, hosts: list[str]
+    ) -> dict[str, Any]:
+        """Return the plan of a rollback. The inventory only names the pools, so a bad one does not bar the way."""
+        infos = results_by_host(arguments, "release_infos", hosts, task_vars)
+        if infos is None:
+            raise AnsibleActionFail("rollout_plan: direction=back needs release_infos or release_infos_from.")
+        problem = release_id_problem(arguments["release_id"]) if arguments["release_id"] else None
+        if problem:
+            raise AnsibleActionFail(f"rollout_plan: {problem}")
+        plan = build_back_plan(
+            rollout_id=rollout_id,
+            inventory={host: _variables(task_vars, host, INSTANCES, [])[INSTANCES[0]] for host in hosts},
+            current=infos,
+            release_id=plain(arguments["release_id"]) or None,
+            canary=plain(arguments["canary_host"]) or None,
+            serial=_serial(arguments),
+            allow_pool_outage=arguments["allow_pool_outage"],
+        )
+        return self._finish(arguments, task_vars, {"changed": False, "rollout_id": rollout_id}, plan)
+
+    def _finish(
+        self, arguments: dict[str, Any], task_vars: dict[str, Any], result: dict[str, Any], plan: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Show, write and return the plan; refuse it when something in it must be mended."""
+        gateway_infos = results_by_host(arguments, "gateway_infos", [], task_vars)
+        if gateway_infos is not None:
+            plan = add_gateways(plan, gateway_infos)
         text = plan_text(plan)
+        back = arguments["direction"] == "back"
         result.update(
             plan=plan,
             findings=plan["findings"],
             has_changes=bool(plan["order"]),
-            roll={host: _roll(instances) for host, instances in plan["hosts"].items()},
+            roll=back_roll(plan) if back else {host: _roll(entries) for host, entries in plan["hosts"].items()},
             text=text,
             markdown=plan_markdown(plan),
             rollback_markdown=rollback_markdown(plan),
@@ -103,28 +156,13 @@ class ActionModule(ControllerAction):
         if arguments["show"]:
             Display().display(text)
         if arguments["root"]:
-            result["directory"] = str(Path(arguments["root"]).absolute() / rollout_id)
+            result["directory"] = str(Path(arguments["root"]).absolute() / result["rollout_id"])
         if failures(plan["findings"]):
             return self._refuse(arguments, plan["findings"], result)
         if arguments["write"] and not self._task.check_mode:
             result["files"] = _write(result)
             result["changed"] = True
         return result
-
-    def _plan(
-        self, arguments: dict[str, Any], task_vars: dict[str, Any], rollout_id: str, desired: Any, infos: Any
-    ) -> dict[str, Any]:
-        serial = plain(arguments["serial"])
-        plan = build_plan(
-            rollout_id=rollout_id,
-            desired=desired,
-            current=infos,
-            canary=plain(arguments["canary_host"]) or None,
-            serial=serial if isinstance(serial, list) else [serial],
-            allow_pool_outage=arguments["allow_pool_outage"],
-        )
-        gateway_infos = results_by_host(arguments, "gateway_infos", [], task_vars)
-        return plan if gateway_infos is None else add_gateways(plan, gateway_infos)
 
     def _refuse(
         self, arguments: dict[str, Any], findings: list[dict[str, Any]], more: dict[str, Any] | None = None
@@ -142,6 +180,11 @@ def new_rollout_id() -> str:
     return f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(2)}"
 
 
+def _serial(arguments: dict[str, Any]) -> list[Any]:
+    serial = plain(arguments["serial"])
+    return serial if isinstance(serial, list) else [serial]
+
+
 def _names(given: Any, default: Any) -> list[str]:
     return [str(name) for name in (default if given is None else given)]
 
@@ -149,7 +192,7 @@ def _names(given: Any, default: Any) -> list[str]:
 def _variables(
     task_vars: dict[str, Any], host: str, names: tuple[str, ...], findings: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    result = {}
+    result: dict[str, Any] = dict.fromkeys(names)
     for name in names:
         try:
             result[name] = hosts_variable(task_vars, host, name)
@@ -164,6 +207,14 @@ def _preflight(instances: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what llm_preflight takes as its option instances."""
     keys = ("description", "release_id", "model_bytes", "engine_bytes")
     return [{"instance": name, **{key: item[key] for key in keys}} for name, item in instances.items()]
+
+
+def _wanted(instances: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the instances as the inventory wants them, in the shape in which _roll() returns those of a plan."""
+    entries = {
+        name: {**item, "from": None, "to": item["release_id"], "action": "install"} for name, item in instances.items()
+    }
+    return _roll(entries)
 
 
 def _roll(instances: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.local_llm.ops.plugins.module_utils._verdict import ToleranceError, judge, parse_tolerances
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo import SloError, get_tier
 

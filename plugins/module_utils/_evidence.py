@@ -76,5 +76,6 @@ def _head_problem(report: Any, kind: str) -> str | None:
     if not isinstance(report, dict):
         return f"it is a {type(report).__name__}, no dictionary"
     if report.get("schema") != 1 or report.get("kind") != kind:
-        return f"it is no {kind} report of schema 1 (schema is {report.get('schema', '')!r}, kind {report.get('kind', '')!r})"
+        seen = f"schema is {report.get('schema', '')!r}, kind {report.get('kind', '')!r}"
+        return f"it is no {kind} report of schema 1 ({seen})"
     return None

@@ -69,7 +69,7 @@ def _clocked_response_class(clock: ReadClock) -> type[http.client.HTTPResponse]:
     class ClockedResponse(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
             super().__init__(sock, *args, **kwargs)
-            raw = self.fp.detach()  # type: ignore[attr-defined]
+            raw = self.fp.detach()
             self.fp = io.BufferedReader(_ClockedRaw(raw, sock, clock), READ_BUFFER_BYTES)
 
     return ClockedResponse

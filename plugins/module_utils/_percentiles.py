@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from typing import Any
 from collections.abc import Sequence
+from typing import Any
 
 # Smallest number of samples for a percentile: about 6.64 / (1 - p), the early-stopping table of MLPerf at
 # confidence 0.99.

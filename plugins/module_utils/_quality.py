@@ -11,7 +11,6 @@ last bits of a sum, and with them a greedy choice.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -172,12 +171,20 @@ def _similarity(expected: str, text: str) -> float:
     """Return 0..1: twice the matching characters over all characters, rounded down so that 1.0 means equal."""
     if expected == text:
         return 1.0
-    same = len(os.path.commonprefix([expected, text]))
+    same = _common_start(expected, text)
     left, right = expected[same:], text[same:]
-    tail = len(os.path.commonprefix([left[::-1], right[::-1]]))
+    tail = _common_start(left[::-1], right[::-1])
     left, right = left[: len(left) - tail], right[: len(right) - tail]
     matching = same + tail + _matching_characters(left, right)
     return min(int(20000 * matching / (len(expected) + len(text))) / 10000, 0.9999)
+
+
+def _common_start(left: str, right: str) -> int:
+    """Return how many characters the two have in common at their start."""
+    for position, (one, other) in enumerate(zip(left, right)):
+        if one != other:
+            return position
+    return min(len(left), len(right))
 
 
 def _matching_characters(left: str, right: str) -> int:

@@ -162,7 +162,7 @@ class InstanceStore:
         return read_json(self.path("state.json"))
 
     def description(self, identity: str | None) -> dict[str, Any] | None:
-        """Return the description of a staged release, None when there is none; raise ReleaseError when it is damaged."""
+        """Return the description of a staged release, None when there is none; raise ReleaseError on damage."""
         text = None if identity is None else read_text(os.path.join(self.release_directory(identity), "release.json"))
         if identity is None or text is None:
             return None
@@ -246,7 +246,7 @@ class InstanceStore:
             os.chown(path, -1, group_id)
 
     def write_release(self, description: dict[str, Any], rendered: dict[str, str]) -> None:
-        """Write a release. A new one appears whole or not at all; of one that is there, each file is put right at once."""
+        """Write a release: a new one appears whole or not at all; of one that is there, each file in one step."""
         identity = release_id(description)
         texts = {
             "release.json": release_text(description),

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._release import ReleaseError, armed_record
@@ -52,6 +53,7 @@ def switch(context: Context, identity: str, commit_timeout_seconds: int) -> Outc
             return outcome
         before = outcome.predicted.pop("before")
         already_current = before["current"] == identity
+        start_only = already_current and before["armed"] is None
         if outcome.predicted["armed"] is not None:
             _arm(context, identity, before, commit_timeout_seconds)
         if not already_current and before["current"] is not None:
@@ -59,21 +61,26 @@ def switch(context: Context, identity: str, commit_timeout_seconds: int) -> Outc
         context.systemd.enable(store.instance)
         store.point("current", identity)
         restart = not (already_current and context.serves())
-        event = "switching" if restart else "rearmed"
-        context.record(event, "switching", f"from {before['current'] or 'no release'} to {identity}")
-        waiting_for = context.begin_restart() if restart else None
+        # Only a change of the release changes the state; a later deadline or a start of what is current does not.
+        context.record(
+            ("starting" if restart else "rearmed") if already_current else "switching",
+            (before["instance_state"] or {}).get("state", "pending") if already_current else "switching",
+            f"from {before['current'] or 'no release'} to {identity}",
+            write_state=not already_current,
+        )
+        waiting_for = context.begin_restart() if restart else ("", time.monotonic())
     # Without the lock: the dead-man must be able to take it while an engine does not become ready.
-    if waiting_for is not None:
-        outcome.seconds = context.wait(identity, *waiting_for, event="switch")
-        with store.lock(context.lock_timeout_seconds):
-            _read_back(context, identity, outcome.predicted["armed"] is not None)
-            context.record(
-                "ready",
-                "verifying",
-                f"release {identity} answers",
-                seconds=outcome.seconds.get("ready"),
-                evidence=dict(outcome.seconds),
-            )
+    outcome.seconds = context.wait(identity, *waiting_for, event="switch")
+    with store.lock(context.lock_timeout_seconds):
+        _read_back(context, identity, outcome.predicted["armed"] is not None)
+        context.record(
+            "ready",
+            outcome.predicted["instance_state"]["state"] or "unknown",
+            f"release {identity} answers",
+            seconds=outcome.seconds.get("ready"),
+            evidence=dict(outcome.seconds),
+            write_state=not start_only,
+        )
     return outcome
 
 
@@ -102,6 +109,7 @@ def _plan_switch(context: Context, identity: str, commit_timeout_seconds: int) -
             f"instance {store.instance}: commit_timeout_seconds is 0, yet {_in_progress(context, armed)}. "
             "Give a timeout, or commit or revert that change first."
         )
+    state = {**(before["instance_state"] or {}), "release": identity}
     outcome.predicted = {
         **before,
         "current": identity,
@@ -109,7 +117,7 @@ def _plan_switch(context: Context, identity: str, commit_timeout_seconds: int) -
         "armed": {"release": identity, "revert_to": armed["revert_to"] if armed else before["current"]}
         if arm
         else None,
-        "instance_state": {**(before["instance_state"] or {}), "state": "verifying", "release": identity},
+        "instance_state": {**state, "state": state.get("state") if same and armed is None else "verifying"},
     }
     if not context.check_mode:
         outcome.predicted["before"] = before

@@ -153,6 +153,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.local_llm.ops.plugins.module_utils._atomic_json import write_json_atomic
 from ansible_collections.local_llm.ops.plugins.module_utils._benchmark import measure
 from ansible_collections.local_llm.ops.plugins.module_utils._benchmark_report import build_report, error_sentence

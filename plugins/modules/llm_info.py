@@ -110,6 +110,7 @@ metrics:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import (
     ENDPOINT_ARGS,
     EndpointError,

@@ -148,6 +148,7 @@ import json
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.local_llm.ops.plugins.module_utils import _golden, _quality
 from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import (
     ENDPOINT_ARGS,
@@ -175,7 +176,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "golden_path": {"type": "path"},
     "record": {"type": "bool", "default": False},
     "min_similarity": {"type": "float", "default": 1.0},
-    "min_pass_share": {"type": "float", "default": 1.0},
+    "min_pass_share": {"type": "float", "default": 1.0, "no_log": False},
     "request_timeout_seconds": {"type": "float", "default": 30.0},
     "fail_unless_ok": {"type": "bool", "default": False},
 }

@@ -16,7 +16,7 @@ description:
     Unless the switch is committed in time, the host goes back by itself. That needs no controller, no network and
     no Python, and it also happens after a restart of the host.
   - Every step writes C(state.json) and appends a line to the hash-chained C(journal.jsonl) of the instance.
-  - Needs the units that the role M(local_llm.ops.host#role) installs.
+  - Needs the units that the role P(local_llm.ops.host#role) installs.
 extends_documentation_fragment:
   - local_llm.ops.attributes
 attributes:
@@ -259,7 +259,7 @@ def carry_out(context: Context, parameters: dict[str, Any]) -> Outcome:
 
 
 def readable_snapshot(store: InstanceStore) -> dict[str, Any]:
-    """Return what there is on the disk, as far as it can be read: a failure must still say where the instance stands."""
+    """Return what is on the disk, as far as it can be read: a failure must still say where the instance stands."""
     try:
         return store.snapshot()
     except (ReleaseError, OSError):
@@ -301,11 +301,15 @@ def main() -> None:
                 }
             )
     except (ReleaseError, ValueError) as error:
-        facts = {"instance": parameters["instance"], **readable_snapshot(context.store), **getattr(error, "details", {})}
+        facts = {
+            "instance": parameters["instance"],
+            **readable_snapshot(context.store),
+            **getattr(error, "details", {}),
+        }
         module.fail_json(msg=str(error), **facts)
     except OSError as error:
         module.fail_json(
-            msg=f"instance {parameters['instance']}: {error}. Look at the disk (df, mount, dmesg) and run the role host.",
+            msg=f"instance {parameters['instance']}: {error}. Look at the disk (df, dmesg), run the role host.",
             instance=parameters["instance"],
         )
     for warning in outcome.warnings:

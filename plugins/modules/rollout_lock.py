@@ -76,7 +76,7 @@ EXAMPLES = r"""
   local_llm.ops.rollout_lock:
     state: held
     rollout_id: "{{ rollout_id }}"
-    take_over: "{{ local_llm_take_over_rollout | default(omit) }}"
+    take_over: "{{ local_llm_rollout_take_over | default(omit) }}"
   delegate_to: "{{ gateway_host }}"
   run_once: true
   loop: "{{ groups['gateway'] | sort }}"

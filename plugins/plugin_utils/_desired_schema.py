@@ -93,9 +93,18 @@ MODEL_FIELDS: dict[str, dict[str, Field]] = {
     },
 }
 
+# The role gateway knows the same keys; a unit test holds both together.
 POOL_FIELDS: dict[str, Field] = {
     "max_queue": Field("int", minimum=0),
     "queue_timeout_seconds": Field("number", minimum=1),
+    "max_connections_per_server": Field("int", minimum=1),
+    "allowed_paths": Field("list"),
+    "health_path": Field("str"),
+    "host_names": Field("list"),
+    "port": Field("int", minimum=1, maximum=65535),
+    "description": Field("str"),
+    "slo_tier": Field("str", name=SLUG),
+    "min_available": Field("int", minimum=0),
 }
 
 ARTIFACT_FIELDS: dict[str, dict[str, Field]] = {

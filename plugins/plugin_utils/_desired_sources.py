@@ -33,13 +33,13 @@ def model_entry(model: Mapping[str, Any]) -> str:
     return str(model.get("entry") or next(iter(model["files"])))
 
 
-def check_models(value: Any, out: Collector) -> dict[str, dict[str, Any] | None]:
-    """Return the models by name; None stands for a model with an error that was reported."""
+def check_models(value: Any, out: Collector) -> dict[str, dict[str, Any] | None] | None:
+    """Return the models by name; None stands for an error that was reported, of one model or of all."""
     if value is None:
         return {}
     if not isinstance(value, dict):
         out.fail("type", "local_llm_models", value, "a mapping", "Write a mapping of model name to its description.")
-        return {}
+        return None
     return {name: _check_model(f"local_llm_models.{name}", model, out) for name, model in value.items()}
 
 
@@ -93,12 +93,12 @@ def _check_variant(
     return check_object(path, value, variants[kind], out.fail)
 
 
-def check_artifacts(variable: str, value: Any, out: Collector) -> dict[str, dict[str, Any] | None]:
+def check_artifacts(variable: str, value: Any, out: Collector) -> dict[str, dict[str, Any] | None] | None:
     if value is None:
         return {}
     if not isinstance(value, dict):
         out.fail("type", variable, value, "a mapping", "Write a mapping of engine version to its artefact.")
-        return {}
+        return None
     result: dict[str, dict[str, Any] | None] = {}
     for version, artifact in value.items():
         path = f"{variable}[{version}]"
@@ -147,9 +147,11 @@ def check_archive(path: str, artifact: dict[str, Any], files: Files, out: Collec
 
 
 def check_model_use(
-    path: str, instance: dict[str, Any], models: dict[str, dict[str, Any] | None], files: Files, out: Collector
+    path: str, instance: dict[str, Any], models: dict[str, dict[str, Any] | None] | None, files: Files, out: Collector
 ) -> None:
     name = instance["model"]
+    if models is None:
+        return
     if name not in models:
         near = nearest(name, models)
         action = (

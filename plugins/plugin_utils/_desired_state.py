@@ -83,7 +83,7 @@ def check_desired(
             _check_tier_use(path, instance, tiers, out)
             users = pools_used.setdefault(instance["pool"], {}).setdefault(instance["served_name"], [])
             users.append(f"{host}/{instance['name']}")
-            _check_pool_use(path, instance, variables, gateways, out)
+            _check_pool_use(path, instance, gateways, out)
     out.host = ""
     _check_gateways(gateways, bool(pools_used), out)
     for pool, served in pools_used.items():
@@ -153,7 +153,7 @@ def _check_engine(
     path: str,
     instance: dict[str, Any],
     knowledge: Knowledge,
-    artifacts: dict[str, dict[str, dict[str, Any] | None]],
+    artifacts: Mapping[str, dict[str, dict[str, Any] | None] | None],
     out: Collector,
     files: Files,
 ) -> None:
@@ -169,15 +169,16 @@ def _check_engine(
         key, equals, rest = message.partition(" = ")
         where = f"{path}.{key}" if equals and key.startswith("config") else f"{path}.config"
         out.fail("config", where, None, None, rest if where.endswith(key) else message)
-    if name not in artifacts:
+    listed = artifacts.get(name)
+    if listed is None:
         return
     version = instance["engine_version"]
-    if version not in artifacts[name]:
-        known_versions = names(sorted(artifacts[name])) or "none"
+    if version not in listed:
+        known_versions = names(sorted(listed)) or "none"
         action = f"Add {name}_artifacts[{version}], or choose one that is listed: {known_versions}."
         out.fail("artifact", f"{path}.engine_version", version, f"a key of {name}_artifacts", action)
         return
-    artifact = artifacts[name][version]
+    artifact = listed[version]
     if artifact is not None and artifact["method"] == "archive":
         check_archive(f"{name}_artifacts[{version}]", artifact, files, out)
 
@@ -194,7 +195,6 @@ def _check_tier_use(path: str, instance: dict[str, Any], tiers: set[str], out: C
 def _check_pool_use(
     path: str,
     instance: dict[str, Any],
-    variables: Mapping[str, Any],
     gateways: Mapping[str, Mapping[str, Any]],
     out: Collector,
 ) -> None:
@@ -204,9 +204,9 @@ def _check_pool_use(
         out.fail("gateway", f"{path}.pool", pool, "a gateway host that serves the pool", action)
         return
     for gateway, gateway_variables in gateways.items():
-        pools = gateway_variables.get("local_llm_pools")
-        known = pools if isinstance(pools, dict) else {}
-        if pool not in known:
+        known = gateway_variables.get("local_llm_pools")
+        # Without the variable a gateway serves every pool that an instance names. With it, a name not in it is a typo.
+        if isinstance(known, dict) and known and pool not in known:
             near = nearest(pool, known)
             action = f"Did you mean {near}?" if near else f"Add {pool} to local_llm_pools where {gateway} sees it."
             out.fail("pool", f"{path}.pool", pool, f"a pool in local_llm_pools of gateway host {gateway}", action)

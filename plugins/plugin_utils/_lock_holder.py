@@ -108,7 +108,7 @@ def refusal(where: str, path: str, lock: Mapping[str, Any], age_seconds: float) 
         f"last sign of life {age_seconds:.0f} s ago; the lock lapses after {lock.get('ttl_seconds')} s without one."
         f"{halted} Look: `ps -o lstart,args -p {lock.get('pid')}` on {lock.get('controller')}, and {path} on {where}. "
         f"Wait for it to end. Only if it is certainly dead, take over: run again with "
-        f"-e local_llm_take_over_rollout={lock.get('rollout_id')}"
+        f"-e local_llm_rollout_take_over={lock.get('rollout_id')}"
     )
 
 

@@ -16,7 +16,8 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect imp
 SCHEMA = 1
 SOURCE = "plan"
 # install: nothing ran before. upgrade: another release runs. resume: the release is there but not proven. none: done.
-ACTIONS = ("install", "upgrade", "resume", "none")
+# rollback: back to a release that the host still has.
+ACTIONS = ("install", "upgrade", "resume", "rollback", "none")
 
 
 def build_plan(
@@ -38,21 +39,27 @@ def build_plan(
     findings: list[dict[str, Any]] = []
     hosts: dict[str, dict[str, dict[str, Any]]] = {}
     for host, instances in desired.items():
-        found = _current_instances(host, current.get(host), findings)
+        found = current_instances(host, current.get(host), findings)
         hosts[host] = {name: _entry(host, name, item, found.get(name), findings) for name, item in instances.items()}
         for name in found:
             if name not in instances and found[name].get("current"):
                 findings.append(_left_over(host, name, found[name]))
+    return assemble(rollout_id, hosts, findings, canary, serial, allow_pool_outage)
+
+
+def assemble(
+    rollout_id: str,
+    hosts: dict[str, dict[str, dict[str, Any]]],
+    findings: list[dict[str, Any]],
+    canary: str | None,
+    serial: Sequence[int | str],
+    allow_pool_outage: bool,
+) -> dict[str, Any]:
+    """Return the plan of these entries: order, batches, and what is wrong with them."""
     changing = [host for host, entries in hosts.items() if any(entry["action"] != "none" for entry in entries.values())]
-    findings += _canary_findings(canary, list(desired), changing)
-    messages = check_serial(serial)
-    findings += [
-        finding("serial", "fail", "serial", observed=list(serial), action=f"Correct it: {message}.", source=SOURCE)
-        for message in messages
-    ]
+    findings = findings + _canary_findings(canary, list(hosts), changing) + serial_findings(serial)
     order = order_hosts(changing, canary)
-    planned = [] if messages else batches(order, serial)
-    findings += _pool_findings(hosts, planned, allow_pool_outage)
+    planned = [] if serial_findings(serial) else batches(order, serial)
     return {
         "schema": SCHEMA,
         "rollout_id": rollout_id,
@@ -61,8 +68,16 @@ def build_plan(
         "order": order,
         "batches": planned,
         "hosts": hosts,
-        "findings": findings,
+        "findings": findings + _pool_findings(hosts, planned, allow_pool_outage),
     }
+
+
+def serial_findings(serial: Sequence[int | str]) -> list[dict[str, Any]]:
+    """Return what is wrong with serial."""
+    return [
+        finding("serial", "fail", "serial", observed=list(serial), action=f"Correct it: {message}.", source=SOURCE)
+        for message in check_serial(serial)
+    ]
 
 
 def description_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -96,7 +111,8 @@ def _rank(key: str) -> tuple[int, str]:
     return (_ORDER.index(key) if key in _ORDER else len(_ORDER), key)
 
 
-def _current_instances(host: str, info: Any, findings: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def current_instances(host: str, info: Any, findings: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return what the host says of its instances, by name; an answer that is missing becomes a finding."""
     bad = not isinstance(info, Mapping) or info.get("failed") or info.get("unreachable") or info.get("skipped")
     listed = None if bad else info.get("instances")
     if not isinstance(listed, Sequence):
@@ -114,10 +130,13 @@ def _current_instances(host: str, info: Any, findings: list[dict[str, Any]]) -> 
 def _entry(
     host: str, name: str, item: Mapping[str, Any], info: Mapping[str, Any] | None, findings: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    running = info.get("current") if info else None
+    armed = (info.get("armed") if info else None) or {}
+    # What is armed was never proven: the release to come from is the one that the dead-man would go back to.
+    running = armed.get("revert_to") if armed else (info.get("current") if info else None)
     before = info.get("current_description") if info else None
     action, reason = _action(item["release_id"], info)
     state = _state(info)
+    findings += _service_findings(f"{host}/{name}", action, item["description"], info)
     if state == "rollback_failed":
         findings.append(
             finding(
@@ -137,6 +156,7 @@ def _entry(
         "reason": reason,
         "pool": item["pool"],
         "slo_tier": item["slo_tier"],
+        "armed": bool(armed),
         "description": dict(item["description"]),
         "previous_description": before,
         "changes": description_changes(before, item["description"]) if running != item["release_id"] else [],
@@ -148,15 +168,52 @@ def _action(wanted: str, info: Mapping[str, Any] | None) -> tuple[str, str]:
     """Return (action, why)."""
     if info is None or not info.get("current"):
         return "install", "nothing runs yet"
+    if info.get("armed"):
+        return "resume", f"release {info['current']} runs but was not committed"
     if info["current"] != wanted:
         return "upgrade", "another release runs"
-    if info.get("armed"):
-        return "resume", "the release runs but was not committed"
-    if _state(info) != "healthy":
-        return "resume", f"the release is there, its state is {_state(info) or 'unknown'}"
+    return "none", "runs"
+
+
+# A key of the description that clients or the gateway know; a release cannot move it under their feet.
+_FIXED_KEYS = {"port": "the gateway sends to", "served_name": "clients ask for"}
+
+
+def _service_findings(
+    subject: str, action: str, description: Mapping[str, Any], info: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Return what keeps an instance from being rolled: it does not serve, or it would move away from its clients."""
+    if info is None or action not in ("upgrade", "resume", "none") or info.get("armed"):
+        return []
+    result = []
     if info.get("active_state") != "active":
-        return "resume", f"the release is there, its unit is {info.get('active_state') or 'unknown'}"
-    return "none", "runs and is healthy"
+        name = subject.partition("/")[2]
+        result.append(
+            finding(
+                "unit_state",
+                "fail",
+                subject,
+                observed=info.get("active_state") or "unknown",
+                expected="active, so that there is something to compare with and to go back to",
+                action=f"Look why: journalctl -u local-llm@{name}. Start it with playbook start, or take the host out.",
+                source=SOURCE,
+            )
+        )
+    before = info.get("current_description") or {}
+    for key, whose in _FIXED_KEYS.items():
+        if action == "upgrade" and before and before.get(key) != description.get(key):
+            result.append(
+                finding(
+                    f"fixed_{key}",
+                    "fail",
+                    f"{key} of {subject}",
+                    observed=description.get(key),
+                    expected=f"{before.get(key)}, which {whose}",
+                    action=f"Keep the {key}, or add a second instance with it, run site, then remove the old one.",
+                    source=SOURCE,
+                )
+            )
+    return result
 
 
 def _state(info: Mapping[str, Any] | None) -> str | None:

@@ -87,7 +87,8 @@ def rollback_markdown(plan: Mapping[str, Any]) -> str:
 def summary(plan: Mapping[str, Any]) -> str:
     """Return the plan in one line."""
     counts = instance_counts(plan)
-    words = [f"{counts[action]} to {action}" for action in ("upgrade", "install", "resume") if counts[action]]
+    verbs = {"upgrade": "upgrade", "install": "install", "resume": "resume", "rollback": "roll back"}
+    words = [f"{counts[action]} to {verb}" for action, verb in verbs.items() if counts[action]]
     moving = len(plan["order"])
     if not words:
         return f"nothing to change on {len(plan['hosts'])} hosts"
@@ -98,7 +99,7 @@ def summary(plan: Mapping[str, Any]) -> str:
 
 def changes_text(entry: Mapping[str, Any]) -> str:
     """Return what changes for an instance as short text."""
-    if entry["action"] in ("none", "resume"):
+    if entry["action"] in ("none", "resume", "rollback"):
         return str(entry["reason"])
     if entry["action"] == "install":
         return _content(entry["description"])

@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import json
 import signal
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -46,7 +47,8 @@ class Behaviour:
 class FakeStreamServer:
     """Runs in a thread of its own: with FakeStreamServer(Behaviour(...)) as fake: fake.url"""
 
-    def __init__(self, behaviour: Behaviour | None = None, port: int = 0) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.behaviour = behaviour or Behaviour()
         self.port = port
         self.bodies: list[dict[str, Any]] = []
@@ -59,7 +61,7 @@ class FakeStreamServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> FakeStreamServer:
         self._thread.start()
@@ -74,7 +76,7 @@ class FakeStreamServer:
 
     async def _serve(self) -> None:
         self._done = asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", self.port, backlog=1024)
+        server = await asyncio.start_server(self._connection, "127.0.0.1", self.port, backlog=1024, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._done.wait()

@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE))
 
 from local_lab import state  # noqa: E402
 
-CLIENT_KEY = "lab-demo-key"
+CLIENT_KEY = "lab-demo-key-no-secret"
 GATEWAY_PORT = 8080
 
 

@@ -107,7 +107,7 @@ def test_every_command_in_the_documentation_exists(path: Path) -> None:
     ],
 )
 def test_commands_are_found_in_fenced_blocks(text: str, found: list[str]) -> None:
-    assert [command for _, command in commands(text)] == found
+    assert [command for _number, command in commands(text)] == found
 
 
 @pytest.mark.parametrize(

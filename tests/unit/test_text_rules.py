@@ -88,9 +88,9 @@ def swallowed_failures(text: str) -> list[int]:
 
 def off_the_rollout_path(node: Any) -> list[str]:
     """Return what defeats the stop of a rollout after a failure, or runs at a time of its own."""
-    return [key for key, _ in pairs(node) if key in ("always", "handlers", "notify", "listen", "flush_handlers")] + [
-        "flush_handlers" for key, value in pairs(node) if key.endswith("meta") and value == "flush_handlers"
-    ]
+    return [
+        key for key, _value in pairs(node) if key in ("always", "handlers", "notify", "listen", "flush_handlers")
+    ] + ["flush_handlers" for key, value in pairs(node) if key.endswith("meta") and value == "flush_handlers"]
 
 
 def unsafe_play_keywords(node: Any) -> list[str]:

@@ -13,7 +13,8 @@ MODEL = "/var/lib/local_llm/models/tiny/r1"
 # Start the engine as an unprivileged user, wait for it with a deadline, ask it, tell which backends it loaded, end it.
 TRIAL = """
 set -eu
-systemd-run --quiet --unit=trial --property=DynamicUser=yes --property=InaccessiblePaths=-/usr/lib/x86_64-linux-gnu/ggml \
+systemd-run --quiet --unit=trial --property=DynamicUser=yes \
+  --property=InaccessiblePaths=-/usr/lib/x86_64-linux-gnu/ggml \
   {engine}/bin/llama-server --model {model}/model.gguf --host 127.0.0.1 --port 8099 --no-slots --no-ui --offline \
   --ctx-size 1024 --log-verbosity 2
 trap 'systemctl stop trial' EXIT

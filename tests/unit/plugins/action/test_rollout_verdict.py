@@ -14,6 +14,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
 from ansible.template import Templar
+
 from ansible_collections.local_llm.ops.plugins.action.rollout_verdict import ActionModule
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._benchmark_report import build_report, error_sentence
 from ansible_collections.local_llm.ops.plugins.module_utils._evidence import benchmark_problem
 from ansible_collections.local_llm.ops.plugins.module_utils._http_stream import RequestRecord
@@ -17,8 +18,9 @@ from ansible_collections.local_llm.ops.plugins.module_utils._workload import Wor
 WORK = Workload("openai_chat", "chat", 4, 20, 32, 11, 4, 1)
 KEYS = {
     "schema", "kind", "engine_version_tool", "workload", "started_at", "duration_seconds", "requests", "ttft_seconds",
-    "itl_seconds", "tpot_seconds", "e2el_seconds", "output_tokens_total", "output_tokens_per_second", "requests_per_second",
-    "output_tokens_per_second_per_request", "token_source", "coalesced_share", "valid", "invalid_reasons", "samples",
+    "itl_seconds", "tpot_seconds", "e2el_seconds", "output_tokens_total", "output_tokens_per_second",
+    "requests_per_second", "output_tokens_per_second_per_request", "token_source", "coalesced_share", "valid",
+    "invalid_reasons", "samples",
 }  # fmt: skip
 
 
@@ -83,7 +85,9 @@ def test_a_run_where_everything_failed_is_not_valid_and_says_what_to_look_at() -
         ([good(1)] * 20, {"interrupted": True}, "interrupted"),
     ],
 )
-def test_what_must_not_be_judged_is_marked_invalid(records: list[RequestRecord], more: dict[str, object], word: str) -> None:
+def test_what_must_not_be_judged_is_marked_invalid(
+    records: list[RequestRecord], more: dict[str, object], word: str
+) -> None:
     report = build_report(WORK, run(records, **more), "")
     assert not report["valid"] and any(reason.startswith(word) for reason in report["invalid_reasons"])
 

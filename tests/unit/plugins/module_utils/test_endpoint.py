@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import EndpointError, parse_endpoint
 
 

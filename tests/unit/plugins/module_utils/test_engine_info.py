@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._engine_info import (
     METRIC_KEYS,
     UnknownEngine,

@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import parse_endpoint
 from ansible_collections.local_llm.ops.plugins.module_utils._http_stream import RequestRecord, StreamClient
 from ansible_collections.local_llm.ops.tests.fakes.fake_stream_server import Behaviour, FakeStreamServer
@@ -117,6 +122,31 @@ def test_a_kept_connection_that_the_server_closed_is_opened_anew() -> None:
     with FakeStreamServer(Behaviour(keep_alive=False)) as fake:
         assert [record.error for record in send(fake, times=3)] == [None] * 3
         assert fake.connections == 3
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command to make a certificate")
+def test_tls_is_checked_and_streams_like_plain_http(tmp_path: Path) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", key, "-out", certificate, "-days", "1", "-subj", "/CN=fake"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with FakeStreamServer(Behaviour(ttft_seconds=0.02), tls=context) as fake:
+        records = []
+        for endpoint in (
+            parse_endpoint(fake.url, ca_path=certificate),
+            parse_endpoint(fake.url, validate_certs=False),
+            parse_endpoint(fake.url),
+        ):
+            client = StreamClient(endpoint, CHAT, 5.0)
+            records.append(client.send(0, json.dumps(BODY).encode()))
+            client.close()
+        fake.behaviour.fault = "trickle"
+        client = StreamClient(parse_endpoint(fake.url, ca_path=certificate), CHAT, 0.3)
+        records.append(client.send(0, json.dumps(BODY).encode()))
+    assert [record.error for record in records] == [None, None, "connection", "timeout"]
 
 
 def test_abort_from_another_thread_ends_the_request_as_interrupted() -> None:

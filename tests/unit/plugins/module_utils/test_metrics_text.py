@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._metrics_text import parse_metrics, total
 
 PAGE = """# HELP a:b_total What
@@ -25,6 +26,8 @@ def test_names_labels_and_values_are_read() -> None:
     assert samples[0].labels == (("model", "x"), ("path", 'a"b\\c\n'))
 
 
-@pytest.mark.parametrize(("name", "value"), [("a:b_total", 3.5), ("plain", 7), ("empty", 1000), ("odd", None), ("none", None)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("a:b_total", 3.5), ("plain", 7), ("empty", 1000), ("odd", None), ("none", None)]
+)
 def test_a_total_is_null_when_it_is_not_known(name: str, value: float | None) -> None:
     assert total(parse_metrics(PAGE), name) == value

@@ -6,12 +6,21 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._percentiles import percentile, summarize
 
 
 @pytest.mark.parametrize(
     ("count", "given"),
-    [(0, []), (10, []), (11, ["p50"]), (63, ["p50"]), (64, ["p50", "p90"]), (130, ["p50", "p90", "p95"]), (662, ["p50", "p90", "p95", "p99"])],
+    [
+        (0, []),
+        (10, []),
+        (11, ["p50"]),
+        (63, ["p50"]),
+        (64, ["p50", "p90"]),
+        (130, ["p50", "p90", "p95"]),
+        (662, ["p50", "p90", "p95", "p99"]),
+    ],
 )
 def test_a_percentile_is_null_without_samples_enough(count: int, given: list[str]) -> None:
     summary = summarize([float(value) for value in range(count)])

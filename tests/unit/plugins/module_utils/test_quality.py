@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._evidence import quality_problem
 from ansible_collections.local_llm.ops.plugins.module_utils._golden import (
     GoldenError,

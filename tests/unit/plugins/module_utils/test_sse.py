@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._sse import MAX_EVENT_BYTES, SseParser
 
 STREAM = b': comment\n\ndata: {"a": 1}\n\nevent: error\r\ndata:two\r\ndata: lines\r\n\r\nid: 7\n\ndata: [DONE]\n\n'

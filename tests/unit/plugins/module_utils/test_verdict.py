@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._verdict import (
     ToleranceError,
     Tolerances,
@@ -18,7 +19,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._verdict import (
 )
 
 TIER = {
-    "ttft_p50_max_seconds": 0.5, "ttft_p95_max_seconds": 2.0, "latency_p50_max_seconds": 5, "latency_p95_max_seconds": 15,
+    "ttft_p50_max_seconds": 0.5, "ttft_p95_max_seconds": 2.0, "latency_p50_max_seconds": 5,
+    "latency_p95_max_seconds": 15,
     "tokens_per_second_p50_min": 50, "requests_per_minute_min": 10, "error_rate_max_percent": 2,
     "timeout_rate_max_percent": 5, "availability_min_percent": 99.5, "queue_depth_max": 20,
 }  # fmt: skip
@@ -63,7 +65,8 @@ def quality(passed: int = 10, failed: int = 0, unjudged: int = 0, silent: int = 
     )
     share = passed / len(results)
     return {
-        "schema": 1, "kind": "quality", "items": results, "passed": passed, "failed": failed, "errors": unjudged + silent,
+        "schema": 1, "kind": "quality", "items": results, "passed": passed, "failed": failed,
+        "errors": unjudged + silent,
         "pass_share": share, "min_pass_share": 1.0, "ok": share >= 1.0,
     }  # fmt: skip
 
@@ -76,16 +79,17 @@ def failed_run(share: float = 1.0, timeouts: int = 0) -> dict[str, Any]:
     none = dict.fromkeys(("p50", "p90", "p95", "p99", "mean", "min", "max")) | {"count": 0}
     return bench(
         requests=requests, valid=False, invalid_reasons=["all_failed: 150 x connection"], requests_per_second=0.0,
-        ttft_seconds=none, itl_seconds=none, tpot_seconds=none, e2el_seconds=none, output_tokens_per_second_per_request=none,
+        ttft_seconds=none, itl_seconds=none, tpot_seconds=none, e2el_seconds=none,
+        output_tokens_per_second_per_request=none,
     )  # fmt: skip
 
 
-def word(*args: Any, **more: Any) -> str:
-    verdict = judge(*args, "standard", TIER, **more)
+def word(benchmark: Any, quality_report: Any, baseline: Any, **more: Any) -> str:
+    verdict = judge(benchmark, quality_report, baseline, "standard", TIER, **more)
     assert verdict["schema"] == 1 and verdict["summary"].endswith(".") and "None" not in verdict["summary"]
     assert json.loads(json.dumps(verdict, allow_nan=False)) == verdict
     assert all(set(reason) == {"measure", "observed", "threshold", "rule", "status"} for reason in verdict["reasons"])
-    return verdict["verdict"]
+    return str(verdict["verdict"])
 
 
 def test_good_evidence_passes_and_says_so_in_a_sentence() -> None:

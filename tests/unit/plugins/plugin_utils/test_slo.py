@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo import (
     TIER_KEYS,
     SloError,
@@ -17,7 +18,8 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._slo import (
     tier_problems,
 )
 
-# In the order of TIER_KEYS: availability, TTFT p50 and p95, latency p50 and p95, tokens/s, requests/min, queue, errors, timeouts.
+# In the order of TIER_KEYS: availability, TTFT p50 and p95, latency p50 and p95, tokens/s, requests/min, queue,
+# errors, timeouts.
 PROMISED = {
     "standard": (99.5, 0.5, 2, 5, 15, 50, 10, 20, 2, 5),
     "enhanced": (99.9, 0.3, 1, 3, 10, 100, 30, 10, 1, 2),
@@ -58,7 +60,10 @@ def test_a_tier_may_extend_or_override_one_of_the_collection() -> None:
         ({"lab": {"ttft_p50_max_seconds": -1}}, ["-1", "outside"]),
         ({"lab": {"ttft_p50_max_seconds": 3, "ttft_p95_max_seconds": 2}}, ["3", "above ttft_p95_max_seconds 2"]),
         ({"lab": {"extends": "gold"}}, ["lab.extends:", "'gold'", "standard, enhanced, premium"]),
-        ({"standard": {"ttft_p50_max_seconds": 3}}, ["standard.ttft_p50_max_seconds:", "above ttft_p95_max_seconds 2.0"]),
+        (
+            {"standard": {"ttft_p50_max_seconds": 3}},
+            ["standard.ttft_p50_max_seconds:", "above ttft_p95_max_seconds 2.0"],
+        ),
     ],
 )
 def test_a_malformed_tier_is_refused_with_key_value_and_fix(additions: Any, parts: list[str]) -> None:

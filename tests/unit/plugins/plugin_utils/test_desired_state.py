@@ -1,0 +1,289 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks of the desired state: each fault names the key, the hosts, the value and the fix."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding_line
+from ansible_collections.local_llm.ops.plugins.module_utils._release import validate_description
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import POOL_FIELDS
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired
+from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
+
+KNOWLEDGE = collection_knowledge()
+DIGEST = hashlib.sha256(b"hello").hexdigest()
+OTHER_DIGEST = hashlib.sha256(b"other").hexdigest()
+FILES = {"/models/tiny/model.gguf": DIGEST, "/engines/llama.tar.gz": OTHER_DIGEST}
+
+
+class FakeFiles:
+    """Files of a controller, kept in a dictionary of path to digest."""
+
+    def is_dir(self, path: str) -> bool:
+        return any(name.startswith(path.rstrip("/") + "/") for name in FILES)
+
+    def size_bytes(self, path: str) -> int | None:
+        return 1000 if path in FILES else None
+
+    def sha256(self, path: str) -> str:
+        return FILES[path]
+
+
+def variables() -> dict[str, Any]:
+    return {
+        "local_llm_models": {
+            "tiny": {"source": "directory", "path": "/models/tiny", "revision": "r1", "files": {"model.gguf": DIGEST}}
+        },
+        "local_llm_instances": [
+            {
+                "name": "chat",
+                "engine": "llamacpp",
+                "engine_version": "0.7.0",
+                "model": "tiny",
+                "served_name": "chat",
+                "port": 8001,
+                "pool": "chat",
+            }
+        ],
+        "local_llm_pools": {"chat": {}},
+        "llamacpp_artifacts": {
+            "0.7.0": {"method": "archive", "src": "/engines/llama.tar.gz", "sha256": {"x86_64": OTHER_DIGEST}},
+            "0.7.0-deb": {"method": "package", "package": "llama.cpp-tools", "package_version": "1:0.7.0+dfsg-2"},
+        },
+    }
+
+
+def check(change: Callable[[dict[str, Any]], None], gateways: int = 1) -> list[str]:
+    """Return the lines of the findings after a change of a sound state of two hosts."""
+    hosts = {}
+    for host in ("gpu1", "gpu2"):
+        hosts[host] = variables()
+        change(hosts[host])
+    front = {f"gw{number}": copy.deepcopy(hosts["gpu1"]) for number in range(1, gateways + 1)}
+    return [finding_line(item) for item in check_desired(hosts, front, KNOWLEDGE, FakeFiles())]
+
+
+def instance(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda v: v["local_llm_instances"][0].update(values)
+
+
+def model(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda v: v["local_llm_models"]["tiny"].update(values)
+
+
+def artifact(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda v: v["llamacpp_artifacts"]["0.7.0"].update(values)
+
+
+def rename(old: str, new: str) -> Callable[[dict[str, Any]], None]:
+    def change(v: dict[str, Any]) -> None:
+        v["local_llm_instances"][0][new] = v["local_llm_instances"][0].pop(old)
+
+    return change
+
+
+def drop(key: str) -> Callable[[dict[str, Any]], None]:
+    return lambda v: v["local_llm_instances"][0].pop(key)
+
+
+def second(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda v: v["local_llm_instances"].append({**v["local_llm_instances"][0], **values})
+
+
+def put(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda v: v.__setitem__(key, value)
+
+
+def test_a_sound_state_has_no_findings() -> None:
+    assert check(lambda v: None) == []
+
+
+FAULTS: list[tuple[str, Callable[[dict[str, Any]], None], list[str]]] = [
+    ("unknown key", rename("engine", "engin"), ["local_llm_instances[0].engin on gpu1, gpu2", "Did you mean engine?"]),
+    ("unknown key far off", instance(colour="red"), ["local_llm_instances[0].colour", "Known keys: name, engine"]),
+    ("missing key", drop("port"), ["local_llm_instances[0].port", "missing", "Add port"]),
+    (
+        "unknown engine",
+        instance(engine="lamacpp"),
+        ["local_llm_instances[0].engine", "lamacpp", "Did you mean llamacpp?"],
+    ),
+    ("number as text", instance(engine_version=0.7), ["engine_version", "0.7", 'Put it in quotes: "0.7"']),
+    ("text as number", instance(port="8001"), ["local_llm_instances[0].port", "8001", "without quotes"]),
+    ("true as number", instance(port=True), ["local_llm_instances[0].port", "True", "a whole number"]),
+    ("low port", instance(port=80), ["local_llm_instances[0].port", "80", "from 1024 to 65535"]),
+    ("bad name", instance(name="Chat!"), ["local_llm_instances[0].name", "Chat!", "small letters"]),
+    ("unknown model", instance(model="tyny"), ["local_llm_instances[0].model", "tyny", "Did you mean tiny?"]),
+    (
+        "no artefact",
+        instance(engine_version="0.8.0"),
+        ["engine_version", "0.8.0", "llamacpp_artifacts[0.8.0]", "0.7.0"],
+    ),
+    ("unknown pool", instance(pool="chta"), ["local_llm_instances[0].pool", "chta", "gw1", "Did you mean chat?"]),
+    ("unknown tier", instance(slo_tier="premum"), ["slo_tier", "premum", "Did you mean premium?"]),
+    (
+        "bad tier",
+        put("local_llm_slo_tiers", {"lab": {"ttft_p95_max_second": 1}}),
+        ["local_llm_slo_tiers.lab", "ttft_p95"],
+    ),
+    (
+        "tier value",
+        put("local_llm_slo_tiers", {"lab": {"ttft_p95_max_seconds": "1 s"}}),
+        ["local_llm_slo_tiers.lab", "1 s"],
+    ),
+    ("tiers no mapping", put("local_llm_slo_tiers", ["lab"]), ["local_llm_slo_tiers", "dictionary"]),
+    ("config key", instance(config={"thread": 4}), ["local_llm_instances[0].config.thread", "threads"]),
+    ("config value", instance(config={"threads": "4"}), ["local_llm_instances[0].config.threads", "'4'"]),
+    ("config no mapping", instance(config=[1]), ["local_llm_instances[0].config", "a mapping"]),
+    ("gpus", instance(gpus="both"), ["local_llm_instances[0].gpus", "both", "[0, 1]"]),
+    ("gpus twice", instance(gpus=[0, 0]), ["local_llm_instances[0].gpus", "List each GPU once"]),
+    ("same port", second(name="other"), ["local_llm_instances[1].port", "8001", "local_llm_instances[0] (chat)"]),
+    ("same name", second(port=8002), ["local_llm_instances[1].name", "chat", "its own name"]),
+    (
+        "two served names",
+        second(name="b", port=8002, served_name="x"),
+        ["served_name in pool chat", "gpu1/b", "gpu1/chat"],
+    ),
+    ("instances no list", put("local_llm_instances", {"chat": {}}), ["local_llm_instances", "a list", "- name:"]),
+    ("instance no mapping", put("local_llm_instances", ["chat"]), ["local_llm_instances[0]", "chat", "a mapping"]),
+    ("models no mapping", put("local_llm_models", []), ["local_llm_models", "a mapping"]),
+    ("pools no mapping", put("local_llm_pools", ["chat"]), ["local_llm_pools", "a mapping"]),
+    ("pool key", put("local_llm_pools", {"chat": {"max_queu": 1}}), ["local_llm_pools.chat.max_queu", "max_queue"]),
+    ("artefacts no mapping", put("llamacpp_artifacts", "0.7.0"), ["llamacpp_artifacts", "a mapping"]),
+    ("source", model(source="hf"), ["local_llm_models.tiny.source", "hf", "directory"]),
+    ("model key", model(pat="/x"), ["local_llm_models.tiny.pat", "Did you mean path?"]),
+    ("relative path", model(path="models/tiny"), ["local_llm_models.tiny.path", "models/tiny", "inventory_dir"]),
+    ("no directory", model(path="/models/tyny"), ["local_llm_models.tiny.path", "/models/tyny", "mend the path"]),
+    ("missing file", model(files={"a.gguf": DIGEST}), ["local_llm_models.tiny.files[a.gguf]", "/models/tiny/a.gguf"]),
+    (
+        "bad sha256",
+        model(files={"model.gguf": "abc"}),
+        ["local_llm_models.tiny.files[model.gguf]", "abc", "64 hex digits"],
+    ),
+    ("big sha256", model(files={"model.gguf": DIGEST.upper()}), ["files[model.gguf]", "small letters"]),
+    ("wrong sha256", model(files={"model.gguf": OTHER_DIGEST}), ["files[model.gguf]", DIGEST, OTHER_DIGEST]),
+    ("no files", model(files={}), ["local_llm_models.tiny.files", "at least one file"]),
+    ("path outside", model(files={"../x": DIGEST}), ["local_llm_models.tiny.files", "../x", "without .."]),
+    ("no entry", model(files={"a": DIGEST, "b": DIGEST}), ["local_llm_models.tiny.entry", "missing", "a, b"]),
+    ("wrong entry", model(entry="modl.gguf"), ["local_llm_models.tiny.entry", "Did you mean model.gguf?"]),
+    (
+        "no archive",
+        artifact(src="/engines/x"),
+        ["llamacpp_artifacts[0.7.0].src", "/engines/x", "Put the archive there"],
+    ),
+    ("wrong archive", artifact(sha256={"x86_64": DIGEST}), ["llamacpp_artifacts[0.7.0].src", OTHER_DIGEST, "Fetch"]),
+    ("relative archive", artifact(src="llama.tar.gz"), ["llamacpp_artifacts[0.7.0].src", "llama.tar.gz"]),
+    ("odd address", artifact(src="ftp://x/y"), ["llamacpp_artifacts[0.7.0].src", "ftp://x/y", "http"]),
+    ("archive sha256", artifact(sha256={"x86_64": "abc"}), ["llamacpp_artifacts[0.7.0].sha256[x86_64]", "abc"]),
+    ("no archive sha256", artifact(sha256={}), ["llamacpp_artifacts[0.7.0].sha256", "one SHA-256 per architecture"]),
+    ("method", artifact(method="archiv"), ["llamacpp_artifacts[0.7.0].method", "Did you mean archive?"]),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), [pytest.param(c, w, id=name) for name, c, w in FAULTS])
+def test_a_fault_names_key_value_and_fix(change: Callable[[dict[str, Any]], None], words: list[str]) -> None:
+    lines = check(change)
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0]
+
+
+def test_a_pool_without_a_gateway_group_is_a_fault() -> None:
+    lines = check(lambda v: None, gateways=0)
+    assert len(lines) == 1
+    assert "local_llm_instances[0].pool on gpu1, gpu2: is chat" in lines[0]
+    assert "group gateway" in lines[0]
+
+
+def test_each_gateway_must_serve_the_pool() -> None:
+    hosts = {"gpu1": variables()}
+    lines = [
+        finding_line(item)
+        for item in check_desired(
+            hosts, {"gw1": variables(), "gw2": {"local_llm_pools": {"batch": {}}}}, KNOWLEDGE, FakeFiles()
+        )
+    ]
+    assert len(lines) == 1
+    assert "gateway host gw2" in lines[0]
+
+
+def test_without_a_list_of_pools_a_gateway_serves_the_pools_of_the_instances() -> None:
+    assert check_desired({"gpu1": variables()}, {"gw1": {}}, KNOWLEDGE, FakeFiles()) == []
+
+
+def test_the_gateway_role_knows_the_same_keys_of_a_pool() -> None:
+    role = Path(__file__).resolve().parents[4] / "roles" / "gateway" / "vars" / "main.yml"
+    known = yaml.safe_load(role.read_text(encoding="utf-8"))
+    assert sorted(POOL_FIELDS) == sorted(known["__gateway_pool_keys"] + known["__gateway_other_pool_keys"])
+
+
+def test_an_unused_model_may_be_missing_on_the_controller() -> None:
+    spare = {"source": "directory", "path": "/gone", "revision": "r1", "files": {"x.gguf": DIGEST}}
+    assert check(lambda v: v["local_llm_models"].update(spare=spare)) == []
+
+
+def test_many_hosts_with_one_fault_make_one_finding() -> None:
+    hosts = {f"gpu{number}": variables() for number in range(50)}
+    for item in hosts.values():
+        item["local_llm_instances"][0]["port"] = 80
+    found = check_desired(hosts, {"gw1": variables()}, KNOWLEDGE, FakeFiles())
+    assert len(found) == 1
+    assert "gpu0, gpu1, gpu2 and 47 more" in found[0]["subject"]
+
+
+def test_several_faults_are_told_at_once() -> None:
+    def change(v: dict[str, Any]) -> None:
+        instance(port=80)(v)
+        model(revision="")(v)
+        artifact(method="x")(v)
+
+    assert len(check(change)) == 3
+
+
+def test_a_release_has_every_key_and_every_default() -> None:
+    release = desired_releases(variables(), KNOWLEDGE, FakeFiles())["chat"]
+    assert validate_description(release["description"]) == []
+    assert release["description"]["gpus"] == "all"
+    assert release["description"]["config"]["threads"] == 0
+    assert release["description"]["model_entry"] == "model.gguf"
+    assert release["slo_tier"] == "standard"
+    assert (release["model_bytes"], release["engine_bytes"], release["bytes_needed"]) == (1000, 4000, 5000)
+
+
+def test_writing_a_default_down_changes_no_release_id() -> None:
+    written = variables()
+    written["local_llm_instances"][0].update(gpus="all", config={"threads": 0})
+    first, second_ = (desired_releases(v, KNOWLEDGE, FakeFiles())["chat"] for v in (variables(), written))
+    assert first["release_id"] == second_["release_id"]
+
+
+@pytest.mark.parametrize("change", [instance(engine_version="0.7.0-deb"), model(revision="r2"), instance(port=8002)])
+def test_every_change_of_content_changes_the_release_id(change: Callable[[dict[str, Any]], None]) -> None:
+    changed = variables()
+    change(changed)
+    assert (
+        desired_releases(changed, KNOWLEDGE, FakeFiles())["chat"]["release_id"]
+        != desired_releases(variables(), KNOWLEDGE, FakeFiles())["chat"]["release_id"]
+    )
+
+
+def test_a_pool_with_two_contents_is_warned_about() -> None:
+    changed = variables()
+    changed["local_llm_instances"][0]["config"] = {"threads": 2}
+    releases = {
+        host: desired_releases(v, KNOWLEDGE, FakeFiles()) for host, v in (("gpu1", variables()), ("gpu2", changed))
+    }
+    found = mixed_pools(releases)
+    assert [item["status"] for item in found] == ["warn"]
+    assert "gpu1/chat; gpu2/chat" in found[0]["observed"]
+    assert mixed_pools({"gpu1": releases["gpu1"]}) == []

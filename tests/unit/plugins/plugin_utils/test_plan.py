@@ -1,0 +1,279 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans: who moves, in which batches, and what is wrong with that."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, description_changes
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import back_roll, build_back_plan
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import add_gateways
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
+    plan_markdown,
+    plan_text,
+    rollback_markdown,
+)
+
+OLD = "a" * 12
+NEW = "b" * 12
+
+
+def description(**values: Any) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "engine": "llamacpp",
+        "engine_version": "0.7.0",
+        "model": "tiny",
+        "model_revision": "r1",
+        "model_manifest_sha256": "1" * 64,
+        "model_entry": "model.gguf",
+        "served_name": "chat",
+        "port": 8001,
+        "gpus": "all",
+        "config": {"threads": 4},
+        **values,
+    }
+
+
+def wanted(pool: str = "chat", release: str = NEW, **values: Any) -> dict[str, Any]:
+    return {"description": description(**values), "release_id": release, "pool": pool, "slo_tier": "standard"}
+
+
+def running(release: str | None = OLD, **values: Any) -> dict[str, Any]:
+    return {
+        "instance": "chat",
+        "current": release,
+        "previous": None,
+        "armed": None,
+        "instance_state": {"state": "healthy"},
+        "active_state": "active",
+        "current_description": description(engine_version="0.6.0") if release else None,
+        **values,
+    }
+
+
+def fleet(count: int, info: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    hosts = [f"gpu{number}" for number in range(1, count + 1)]
+    options.setdefault("desired", {host: {"chat": wanted()} for host in hosts})
+    options.setdefault("current", {host: {"instances": [info or running()]} for host in hosts})
+    return build_plan(rollout_id="r", **options)
+
+
+def failing(plan: dict[str, Any]) -> list[str]:
+    return [item["check"] for item in plan["findings"] if item["status"] == "fail"]
+
+
+def warning(plan: dict[str, Any]) -> list[str]:
+    return [item["check"] for item in plan["findings"] if item["status"] == "warn"]
+
+
+@pytest.mark.parametrize(
+    ("info", "action"),
+    [
+        (running(), "upgrade"),
+        (running(None), "install"),
+        (running(NEW), "none"),
+        (running(NEW, armed={"release": NEW}), "resume"),
+        (running(NEW, instance_state={"state": "verifying"}), "resume"),
+        (running(NEW, instance_state=None), "resume"),
+        (running(NEW, active_state="failed"), "resume"),
+        (running(OLD, instance_state={"state": "rolled_back_verified"}), "upgrade"),
+    ],
+)
+def test_the_action_follows_from_what_runs_and_whether_it_is_proven(info: dict[str, Any], action: str) -> None:
+    plan = fleet(1, info)
+    assert plan["hosts"]["gpu1"]["chat"]["action"] == action
+    assert bool(plan["order"]) == (action != "none")
+
+
+def test_an_instance_that_the_host_does_not_know_is_installed() -> None:
+    plan = fleet(1, current={"gpu1": {"instances": []}})
+    assert plan["hosts"]["gpu1"]["chat"]["action"] == "install"
+    assert plan["hosts"]["gpu1"]["chat"]["from"] is None
+
+
+def test_the_canary_is_first_and_batches_follow_serial() -> None:
+    plan = fleet(5, canary="gpu3", serial=[1, "50%", "100%"])
+    assert plan["batches"] == [["gpu3"], ["gpu1", "gpu2"], ["gpu4", "gpu5"]]
+    assert plan["order"] == ["gpu3", "gpu1", "gpu2", "gpu4", "gpu5"]
+    assert plan["canary"] == "gpu3"
+
+
+def test_hosts_without_a_change_are_in_no_batch_and_do_not_count_for_percentages() -> None:
+    current = {f"gpu{n}": {"instances": [running(NEW if n > 2 else OLD)]} for n in range(1, 11)}
+    plan = fleet(10, current=current, serial=["50%"])
+    assert plan["batches"] == [["gpu1"], ["gpu2"]]
+    assert plan["hosts"]["gpu9"]["chat"]["action"] == "none"
+
+
+def test_a_canary_without_a_change_is_told_and_the_next_goes_first() -> None:
+    current = {"gpu1": {"instances": [running(NEW)]}, "gpu2": {"instances": [running()]}}
+    plan = fleet(2, current=current, canary="gpu1")
+    assert plan["order"] == ["gpu2"]
+    assert "canary" in warning(plan)
+
+
+def test_an_unknown_canary_is_refused_with_the_nearest_name() -> None:
+    plan = fleet(3, canary="gpu9")
+    assert failing(plan) == ["canary"]
+    assert "gpu" in plan["findings"][0]["action"]
+
+
+def test_a_serial_with_a_fault_is_refused() -> None:
+    assert "serial" in failing(fleet(2, serial=["ten"]))
+
+
+@pytest.mark.parametrize(
+    "info", [None, {"failed": True, "msg": "no sudo"}, {"unreachable": True, "msg": "down"}, {}, "x"]
+)
+def test_a_host_that_did_not_answer_is_refused(info: Any) -> None:
+    plan = fleet(2, current={"gpu1": info, "gpu2": {"instances": [running()]}})
+    assert failing(plan)[0] == "release_info"
+
+
+def test_a_batch_that_takes_a_whole_pool_is_refused() -> None:
+    plan = fleet(2, serial=[2])
+    assert failing(plan) == ["pool_outage"]
+    assert warning(fleet(2, serial=[2], allow_pool_outage=True)) == ["pool_outage"]
+    assert failing(fleet(3, serial=[1, "100%"])) == []
+
+
+def test_a_pool_on_one_host_is_warned_about() -> None:
+    plan = fleet(1)
+    assert (failing(plan), warning(plan)) == ([], ["pool_outage"])
+
+
+def test_a_pool_that_the_canary_does_not_serve_is_warned_about() -> None:
+    desired = {f"gpu{n}": {"chat": wanted("a" if n < 3 else "b")} for n in range(1, 6)}
+    plan = fleet(5, desired=desired, serial=[1, 1, 2, 1])
+    assert warning(plan) == ["pool_canary"]
+    assert "pool b" in [item["subject"] for item in plan["findings"]]
+
+
+def test_first_installs_take_no_pool_out() -> None:
+    assert fleet(3, running(None), serial=["100%"])["findings"] == []
+
+
+def test_an_instance_that_is_not_in_the_inventory_any_more_is_told() -> None:
+    current = {"gpu1": {"instances": [running(), running(instance="old")]}, "gpu2": {"instances": [running()]}}
+    plan = fleet(2, current=current)
+    assert warning(plan) == ["left_over"]
+    assert "gpu1/old" in plan["findings"][0]["subject"]
+
+
+def test_an_earlier_rollback_that_failed_is_told() -> None:
+    assert "instance_state" in warning(fleet(3, running(instance_state={"state": "rollback_failed"})))
+
+
+def test_changes_name_each_key_with_both_values() -> None:
+    before = description(engine_version="0.6.0", config={"threads": 4, "old": 1})
+    after = description(config={"threads": 8, "new": True})
+    assert description_changes(before, after) == [
+        {"key": "engine_version", "from": "0.6.0", "to": "0.7.0"},
+        {"key": "config.new", "from": None, "to": True},
+        {"key": "config.old", "from": 1, "to": None},
+        {"key": "config.threads", "from": 4, "to": 8},
+    ]
+
+
+def test_a_plan_is_json_with_the_agreed_keys() -> None:
+    plan = json.loads(json.dumps(fleet(3)))
+    assert set(plan) == {"schema", "rollout_id", "canary", "serial", "order", "batches", "hosts", "findings"}
+    assert {"from", "to", "action"} <= set(plan["hosts"]["gpu1"]["chat"])
+
+
+def test_the_table_shows_every_move_and_what_changes() -> None:
+    text = plan_text(fleet(3))
+    assert "3 to upgrade, on 3 hosts in 3 batches" in text
+    line = next(line for line in text.splitlines() if " gpu2 " in line)
+    for word in (OLD, NEW, "upgrade", "engine_version 0.6.0 -> 0.7.0"):
+        assert word in line
+
+
+def test_a_finished_fleet_has_nothing_to_change() -> None:
+    plan = fleet(3, running(NEW))
+    assert "nothing to change on 3 hosts" in plan_text(plan)
+    assert "Nothing has to change." in plan_markdown(plan)
+    assert "nothing to go back from" in rollback_markdown(plan)
+
+
+def test_markdown_tables_survive_a_pipe_in_a_value() -> None:
+    current = {"gpu1": {"instances": [running(current_description=description(served_name="a|b<i>"))]}}
+    text = plan_markdown(fleet(1, current=current))
+    assert "a\\|b&lt;i>" in text
+
+
+def test_the_rollback_plan_goes_backwards_and_says_where_to() -> None:
+    text = rollback_markdown(fleet(3, serial=[1]))
+    assert text.index("| gpu3") < text.index("| gpu1")
+    assert "llamacpp 0.6.0, tiny r1" in text
+    assert "local-llm-revert@" in text
+
+
+def server(host: str, state: str = "ready") -> dict[str, Any]:
+    return {"pool": "chat", "server": f"{host}-chat", "admin_state": state}
+
+
+def test_a_server_that_was_out_of_service_before_is_remembered() -> None:
+    infos = {
+        "gw1": {"servers": [server("gpu1"), server("gpu2")]},
+        "gw2": {"servers": [server("gpu1", "drain"), server("gpu2")]},
+    }
+    plan = add_gateways(fleet(2), infos)
+    assert plan["hosts"]["gpu1"]["chat"]["gateway_before"] == "drain"
+    assert plan["hosts"]["gpu2"]["chat"]["gateway_before"] == "ready"
+    assert failing(plan) == []
+
+
+def test_a_gateway_that_does_not_answer_or_not_know_a_server_is_refused() -> None:
+    plan = add_gateways(fleet(2), {"gw1": {"failed": True, "msg": "no socket"}, "gw2": {"servers": [server("gpu1")]}})
+    assert sorted(failing(plan)) == ["gateway_info", "gateway_server"]
+    assert plan["hosts"]["gpu2"]["chat"]["gateway_before"] is None
+
+
+def back(info: dict[str, Any] | None = None, count: int = 3, listed: Any = None, **options: Any) -> dict[str, Any]:
+    listed = [{"name": "chat", "pool": "chat", "engin": "typo"}] if listed is None else listed
+    inventory = {f"gpu{number}": listed for number in range(1, count + 1)}
+    after = info or running(NEW, previous=OLD, releases=[NEW, OLD])
+    current = {host: {"instances": [after]} for host in inventory}
+    return build_back_plan(rollout_id="r", inventory=inventory, current=current, **options)
+
+
+def test_a_rollback_goes_to_the_release_before_even_with_a_bad_inventory() -> None:
+    plan = back(serial=["34%"])
+    assert plan["batches"] == [["gpu1"], ["gpu2"], ["gpu3"]]
+    entry = plan["hosts"]["gpu1"]["chat"]
+    assert (entry["from"], entry["to"], entry["action"]) == (NEW, OLD, "rollback")
+    assert "3 to roll back" in plan_text(plan)
+    item = back_roll(plan)["gpu1"][0]
+    assert (item["name"], item["from"], item["to"], item["served_name"]) == ("chat", OLD, NEW, "chat")
+
+
+def test_a_rollback_to_a_named_release_leaves_out_who_does_not_have_it() -> None:
+    third = "c" * 12
+    plan = back(running(NEW, previous=OLD, releases=[NEW, OLD, third]), release_id=third)
+    assert plan["hosts"]["gpu1"]["chat"]["to"] == third
+    assert back(release_id=NEW)["order"] == []
+    nowhere = back(release_id=third)
+    assert failing(nowhere) == ["release"]
+    assert OLD in nowhere["findings"][0]["action"]
+
+
+def test_an_instance_without_a_way_back_is_told_and_stays() -> None:
+    plan = back(running(NEW, previous=None, releases=[NEW]))
+    assert (plan["order"], set(warning(plan))) == ([], {"no_way_back"})
+
+
+@pytest.mark.parametrize("listed", [[], "nonsense", [{"name": "chat"}], ["chat"]])
+def test_an_instance_without_a_pool_is_left_alone(listed: Any) -> None:
+    plan = back(listed=listed)
+    assert (plan["order"], set(warning(plan))) == ([], {"left_over"})
+
+
+def test_a_rollback_does_not_take_a_whole_pool_out() -> None:
+    assert failing(back(serial=["100%"])) == ["pool_outage"]

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lab is built from: the vocabulary of its model, archives that come out the same, the fake engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def load(path: str) -> Any:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, CHECKOUT / path)
+    if spec is None or spec.loader is None:
+        raise ImportError(path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_vocabulary_covers_every_byte_and_prints_only_plain_text() -> None:
+    tiny = load("tests/lab/artefacts/tiny_gguf.py")
+    tokens, types, merges, printable = tiny.vocabulary()
+    assert len(tokens) == len(types) == len(printable) == len(set(tokens)) == tiny.VOCABULARY
+    assert len(set(tiny.byte_letters())) == 256
+    assert tokens[256 : 256 + len(merges)] == [merge.replace(" ", "") for merge in merges]
+    assert not any(printable[tokens.index(token)] for token in (*tiny.CONTROL_TOKENS, tokens[0x0A], tokens[0xFF]))
+    assert printable[tokens.index("th")]
+
+
+def test_the_same_tree_gives_the_same_archive_whatever_its_age(tmp_path: Path) -> None:
+    reproducible = load("tests/lab/artefacts/reproducible.py")
+    sums = set()
+    for age in (1, 2):
+        tree = tmp_path / str(age)
+        (tree / "bin").mkdir(parents=True)
+        (tree / "bin/x").write_text("#!/bin/sh")
+        (tree / "bin/x").chmod(0o700 + age)
+        os.utime(tree / "bin/x", (age, age))
+        reproducible.write_tar_gz(tmp_path / f"{age}.tar.gz", tree)
+        sums.add(reproducible.sha256_of(tmp_path / f"{age}.tar.gz"))
+    assert len(sums) == 1
+
+
+def test_the_fake_sends_the_real_engine_to_another_address(tmp_path: Path) -> None:
+    fake = load("tests/fakes/fake_llama_faults/fake_llama_faults.py")
+    given = ["--model", "m", "--port", "8001", "--host", "10.0.0.1"]
+    assert fake.value_of(given, "--port", "8080") == "8001"
+    assert fake.replaced(given, {"--host": "127.0.0.1", "--port": "9"}) == [
+        "--model",
+        "m",
+        "--port",
+        "9",
+        "--host",
+        "127.0.0.1",
+    ]
+    assert fake.replaced(["--model", "m"], {"--port": "9"}) == ["--model", "m", "--port", "9"]
+    assert fake.marker_text({"marker": str(tmp_path / "none")}) is None
+
+
+@pytest.mark.parametrize(("text", "marker"), [("", ""), ("500\n", "500")])
+def test_the_marker_chooses_the_fault(tmp_path: Path, text: str, marker: str) -> None:
+    fake = load("tests/fakes/fake_llama_faults/fake_llama_faults.py")
+    (tmp_path / "fault").write_text(text)
+    assert fake.marker_text({"marker": str(tmp_path / "fault")}) == marker
