@@ -12,10 +12,24 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_venv
 cd "$ROOT"
+# Plain lines: pytest's closing lines stay readable for the table of make test.
+export MOLECULE_COMMAND_BORDERS=false
+[ -t 1 ] || export NO_COLOR=1 ANSIBLE_NOCOLOR=1
 export MOLECULE_GLOB="molecule/*/molecule.yml"
 
 [ "$(id -u)" -eq 0 ] || die "the lab's machines need root: sudo make molecule"
 [ -f tests/lab/lab.py ] || die "tests/lab/lab.py is missing: the scenarios run on the machines that it makes"
+
+# A scenario has one lab on this machine: two runs of it at once would end each other's machines.
+run_scenario() {
+    local lock=/run/lock/local-llm-molecule-$1
+    (
+        flock --nonblock 9 || die "another run of scenario $1 holds $lock; wait for it to end"
+        # The machines outlive a step, so they must not inherit the lock.
+        molecule --base-config molecule/config.yml "${MOLECULE_COMMAND:-test}" --scenario-name "$1" 9>&-
+    ) 9>"$lock"
+}
+
 scenarios=("$@")
 if [ ${#scenarios[@]} -eq 0 ]; then
     mapfile -t scenarios < <(find molecule -mindepth 2 -maxdepth 2 -name molecule.yml -printf '%h\n' | xargs -n 1 basename | sort)
@@ -29,7 +43,7 @@ for scenario in "${scenarios[@]}"; do
         FAILED+=("$scenario")
         continue
     }
-    step "molecule: $scenario ($number of ${#scenarios[@]})" \
-        molecule --base-config molecule/config.yml "${MOLECULE_COMMAND:-test}" --scenario-name "$scenario"
+    say "molecule: scenario $number of ${#scenarios[@]}"
+    step "$scenario" run_scenario "$scenario"
 done
-[ ${#FAILED[@]} -eq 0 ] || die "scenarios failed: ${FAILED[*]}. One alone: make molecule SCENARIO=${FAILED[0]##* }"
+[ ${#FAILED[@]} -eq 0 ] || die "scenarios failed: ${FAILED[*]}. One alone: make molecule SCENARIO=${FAILED[0]}"

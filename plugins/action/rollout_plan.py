@@ -16,10 +16,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.local_llm.ops.plugins.module_utils._atomic_json import write_json_atomic
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import failures, finding, finding_line
-from ansible_collections.local_llm.ops.plugins.module_utils._release import (
-    release_id_problem,
-    rollout_id_problem,
-)
+from ansible_collections.local_llm.ops.plugins.module_utils._release import release_id_problem, rollout_id_problem
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
     ControllerAction,
     hosts_variable,
@@ -31,7 +28,6 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state impor
 from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, serial_findings
-from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import back_roll, build_back_plan
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import build_rollback_plan
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import add_gateways
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
@@ -39,8 +35,6 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
     plan_text,
     rollback_markdown,
 )
-
-INSTANCES = ("local_llm_instances",)
 
 
 class ActionModule(ControllerAction):
@@ -53,8 +47,6 @@ class ActionModule(ControllerAction):
         "release_infos_from": {"type": "str"},
         "gateway_infos": {"type": "dict"},
         "rollout_id": {"type": "str"},
-        "direction": {"type": "str", "choices": ["forward", "back"], "default": "forward"},
-        "release_id": {"type": "str"},
         "direction": {"type": "str", "choices": ["forward", "back"], "default": "forward"},
         "release_id": {"type": "str"},
         "canary_host": {"type": "str"},
@@ -75,8 +67,9 @@ class ActionModule(ControllerAction):
         groups = task_vars["groups"]
         hosts = _names(arguments["hosts"], task_vars.get("ansible_play_hosts_all") or groups.get("gpu_hosts") or [])
         gateways = _names(arguments["gateway_hosts"], groups.get("gateway") or [])
-        if arguments["direction"] == "back":
-            return self._back(arguments, task_vars, rollout_id, hosts)
+        problem = release_id_problem(plain(arguments["release_id"])) if arguments["release_id"] else None
+        if problem:
+            raise AnsibleActionFail(f"rollout_plan: {problem}")
         knowledge = collection_knowledge()
         files = ControllerFiles(default_cache_path())
         findings: list[dict[str, Any]] = []
@@ -102,7 +95,19 @@ class ActionModule(ControllerAction):
         infos = results_by_host(arguments, "release_infos", hosts, task_vars)
         if infos is None:
             return result
-        plan = build_plan(
+        plan = self._plan(arguments, rollout_id, desired, infos)
+        plan["findings"] = findings + plan["findings"]
+        return self._finish(arguments, task_vars, result, plan)
+
+    def _plan(self, arguments: dict[str, Any], rollout_id: str, desired: Any, infos: Any) -> dict[str, Any]:
+        if arguments["direction"] == "back":
+            return build_rollback_plan(
+                rollout_id=rollout_id,
+                desired=desired,
+                current=infos,
+                release_id=plain(arguments["release_id"]) or None,
+            )
+        return build_plan(
             rollout_id=rollout_id,
             desired=desired,
             current=infos,
@@ -110,29 +115,6 @@ class ActionModule(ControllerAction):
             serial=_serial(arguments),
             allow_pool_outage=arguments["allow_pool_outage"],
         )
-        plan["findings"] = findings + plan["findings"]
-        return self._finish(arguments, task_vars, result, plan)
-
-    def _back(
-        self, arguments: dict[str, Any], task_vars: dict[str, Any], rollout_id: str, hosts: list[str]
-    ) -> dict[str, Any]:
-        """Return the plan of a rollback. The inventory only names the pools, so a bad one does not bar the way."""
-        infos = results_by_host(arguments, "release_infos", hosts, task_vars)
-        if infos is None:
-            raise AnsibleActionFail("rollout_plan: direction=back needs release_infos or release_infos_from.")
-        problem = release_id_problem(arguments["release_id"]) if arguments["release_id"] else None
-        if problem:
-            raise AnsibleActionFail(f"rollout_plan: {problem}")
-        plan = build_back_plan(
-            rollout_id=rollout_id,
-            inventory={host: _variables(task_vars, host, INSTANCES, [])[INSTANCES[0]] for host in hosts},
-            current=infos,
-            release_id=plain(arguments["release_id"]) or None,
-            canary=plain(arguments["canary_host"]) or None,
-            serial=_serial(arguments),
-            allow_pool_outage=arguments["allow_pool_outage"],
-        )
-        return self._finish(arguments, task_vars, {"changed": False, "rollout_id": rollout_id}, plan)
 
     def _finish(
         self, arguments: dict[str, Any], task_vars: dict[str, Any], result: dict[str, Any], plan: dict[str, Any]
@@ -142,12 +124,11 @@ class ActionModule(ControllerAction):
         if gateway_infos is not None:
             plan = add_gateways(plan, gateway_infos)
         text = plan_text(plan)
-        back = arguments["direction"] == "back"
         result.update(
             plan=plan,
             findings=plan["findings"],
             has_changes=bool(plan["order"]),
-            roll=back_roll(plan) if back else {host: _roll(entries) for host, entries in plan["hosts"].items()},
+            roll={host: _roll(entries) for host, entries in plan["hosts"].items()},
             text=text,
             markdown=plan_markdown(plan),
             rollback_markdown=rollback_markdown(plan),

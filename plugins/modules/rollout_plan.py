@@ -62,13 +62,13 @@ options:
   direction:
     description:
       - V(forward) plans the way to the inventory.
-      - V(back) plans the way to the release before, or to O(release_id). The inventory only names the pools then, and is
-        not checked.
+      - V(back) plans the way to the release before, or to O(release_id), one host at a time. In that plan C(to) is the
+        release that serves and shall go, and C(from) the one to go back to.
     type: str
     choices: [forward, back]
     default: forward
   release_id:
-    description: With O(direction=back), the release to go back to. An instance that does not have it any more stays.
+    description: With O(direction=back), the release to go back to. A host that does not have it is a fault.
     type: str
   canary_host:
     description: The host that goes first. Default is the first host with a change.
@@ -168,7 +168,7 @@ plan:
       elements: list
     hosts:
       description:
-        - Host to instance to C(from), C(to), C(action) (install, upgrade, resume, rollback or none), C(reason), C(pool),
+        - Host to instance to C(from), C(to), C(action) (install, upgrade, resume or none), C(reason), C(pool),
           C(slo_tier), C(description), C(previous_description), C(changes), C(bytes_needed) and C(gateway_before).
       type: dict
     findings:
@@ -176,10 +176,7 @@ plan:
       type: list
       elements: dict
 roll:
-  description:
-    - Host to the list of its instances with something to do, each with its name and what the plan says.
-    - With O(direction=back) the instances are told as the rollout that is undone had them. C(from) is the release to go
-      back to, and C(to) the one that is left. In the plan itself C(from) and C(to) say what happens now.
+  description: Host to the list of its instances with something to do, each with its name and what the plan says.
   returned: when O(release_infos) is given
   type: dict
 has_changes:

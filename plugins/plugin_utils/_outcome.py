@@ -52,6 +52,9 @@ def conclude(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict
     states = _states(plan, lines)
     names = {state: _names(states, state) for state in set(states.values())}
     what = " ".join(decision["failures"]) or "The rollout was stopped."
+    if states and all(state == "rolled_back_verified" for state in states.values()) and not decision["failures"]:
+        message = f"Rolled back, verified: {_names(states, 'rolled_back_verified')} serve the earlier release again."
+        return {"state": "rolled_back_verified", "message": message, "release_lock": True}
     if decision["outcome"] == "completed":
         return {"state": "completed", "message": f"Completed: {_names(states, 'healthy')} serve the new release.",
                 "release_lock": True}  # fmt: skip
@@ -99,7 +102,8 @@ def _states(plan: Mapping[str, Any], lines: Sequence[Line]) -> dict[tuple[str, s
 
 def _failures(lines: Iterable[Line]) -> list[str]:
     failed = [line for line in lines if line["event"] in ("failed", "stage_failed")]
-    return [f"{line['host']}: {line['detail'].rstrip('.')}." for line in failed]
+    # The first line says what happened; what follows it in the journal is log text.
+    return [f"{line['host']}: {(line['detail'].splitlines() or ['failed'])[0].rstrip('.')}." for line in failed]
 
 
 def _halts(lines: Iterable[Line]) -> bool:

@@ -16,8 +16,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect imp
 SCHEMA = 1
 SOURCE = "plan"
 # install: nothing ran before. upgrade: another release runs. resume: the release is there but not proven. none: done.
-# rollback: back to a release that the host still has.
-ACTIONS = ("install", "upgrade", "resume", "rollback", "none")
+ACTIONS = ("install", "upgrade", "resume", "none")
 
 
 def build_plan(
@@ -39,23 +38,11 @@ def build_plan(
     findings: list[dict[str, Any]] = []
     hosts: dict[str, dict[str, dict[str, Any]]] = {}
     for host, instances in desired.items():
-        found = current_instances(host, current.get(host), findings)
+        found = _current_instances(host, current.get(host), findings)
         hosts[host] = {name: _entry(host, name, item, found.get(name), findings) for name, item in instances.items()}
         for name in found:
             if name not in instances and found[name].get("current"):
                 findings.append(_left_over(host, name, found[name]))
-    return assemble(rollout_id, hosts, findings, canary, serial, allow_pool_outage)
-
-
-def assemble(
-    rollout_id: str,
-    hosts: dict[str, dict[str, dict[str, Any]]],
-    findings: list[dict[str, Any]],
-    canary: str | None,
-    serial: Sequence[int | str],
-    allow_pool_outage: bool,
-) -> dict[str, Any]:
-    """Return the plan of these entries: order, batches, and what is wrong with them."""
     changing = [host for host, entries in hosts.items() if any(entry["action"] != "none" for entry in entries.values())]
     findings = findings + _canary_findings(canary, list(hosts), changing) + serial_findings(serial)
     order = order_hosts(changing, canary)
@@ -111,7 +98,7 @@ def _rank(key: str) -> tuple[int, str]:
     return (_ORDER.index(key) if key in _ORDER else len(_ORDER), key)
 
 
-def current_instances(host: str, info: Any, findings: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def _current_instances(host: str, info: Any, findings: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return what the host says of its instances, by name; an answer that is missing becomes a finding."""
     bad = not isinstance(info, Mapping) or info.get("failed") or info.get("unreachable") or info.get("skipped")
     listed = None if bad else info.get("instances")

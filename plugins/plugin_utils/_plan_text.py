@@ -87,8 +87,7 @@ def rollback_markdown(plan: Mapping[str, Any]) -> str:
 def summary(plan: Mapping[str, Any]) -> str:
     """Return the plan in one line."""
     counts = instance_counts(plan)
-    verbs = {"upgrade": "upgrade", "install": "install", "resume": "resume", "rollback": "roll back"}
-    words = [f"{counts[action]} to {verb}" for action, verb in verbs.items() if counts[action]]
+    words = [f"{counts[action]} to {action}" for action in ("upgrade", "install", "resume") if counts[action]]
     moving = len(plan["order"])
     if not words:
         return f"nothing to change on {len(plan['hosts'])} hosts"
@@ -99,7 +98,7 @@ def summary(plan: Mapping[str, Any]) -> str:
 
 def changes_text(entry: Mapping[str, Any]) -> str:
     """Return what changes for an instance as short text."""
-    if entry["action"] in ("none", "resume", "rollback"):
+    if entry["action"] in ("none", "resume"):
         return str(entry["reason"])
     if entry["action"] == "install":
         return _content(entry["description"])

@@ -46,7 +46,7 @@ def is_template(value: Any) -> bool:
 
 
 def unstatable(option: dict[str, Any], value: Any) -> bool:
-    """Say whether a spec cannot state a default: a template is a text, which the documentation takes for the wrong type."""
+    """Say whether a spec cannot state a default: a template is a text, which antsibull-docs takes for a wrong type."""
     return is_template(value) and option.get("type") not in ("str", "path", "raw") and not option.get("required")
 
 
@@ -90,7 +90,7 @@ def differences(role: str, options: dict[str, Any], defaults: dict[str, Any]) ->
             continue
         stated, value = option["default"], defaults[name]
         if unstatable(option, value):
-            yield f"{name}: the default is a template; leave it out of the spec and say in the description how it comes about"
+            yield f"{name}: the default is a template; leave it out of the spec, describe it in words"
             continue
         if stated != value or type(stated) is not type(value):
             yield f"{name}: meta/argument_specs.yml says {stated!r}, defaults/main.yml says {value!r}"

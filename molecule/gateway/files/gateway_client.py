@@ -42,7 +42,7 @@ def main() -> None:
     """Send all requests."""
     order = json.loads(sys.argv[1])
     with ThreadPoolExecutor(order.get("parallel", 1)) as pool:
-        print(json.dumps(list(pool.map(ask, [order] * order.get("count", 1)))))
+        sys.stdout.write(json.dumps(list(pool.map(ask, [order] * order.get("count", 1)))))
 
 
 if __name__ == "__main__":

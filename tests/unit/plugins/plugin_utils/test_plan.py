@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, description_changes
-from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import back_roll, build_back_plan
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import build_rollback_plan
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import add_gateways
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
     plan_markdown,
@@ -79,9 +79,7 @@ def warning(plan: dict[str, Any]) -> list[str]:
         (running(None), "install"),
         (running(NEW), "none"),
         (running(NEW, armed={"release": NEW}), "resume"),
-        (running(NEW, instance_state={"state": "verifying"}), "resume"),
-        (running(NEW, instance_state=None), "resume"),
-        (running(NEW, active_state="failed"), "resume"),
+        (running(OLD, armed={"release": OLD, "revert_to": NEW}), "resume"),
         (running(OLD, instance_state={"state": "rolled_back_verified"}), "upgrade"),
     ],
 )
@@ -89,6 +87,22 @@ def test_the_action_follows_from_what_runs_and_whether_it_is_proven(info: dict[s
     plan = fleet(1, info)
     assert plan["hosts"]["gpu1"]["chat"]["action"] == action
     assert bool(plan["order"]) == (action != "none")
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+def test_a_service_that_does_not_run_is_refused(release: str) -> None:
+    assert "unit_state" in failing(fleet(3, running(release, active_state="failed")))
+
+
+def test_what_was_not_committed_counts_from_the_release_to_go_back_to() -> None:
+    plan = fleet(3, running(NEW, armed={"release": NEW, "revert_to": OLD}))
+    assert plan["hosts"]["gpu1"]["chat"]["from"] == OLD
+
+
+@pytest.mark.parametrize(("key", "value"), [("port", 9000), ("served_name", "other")])
+def test_an_upgrade_does_not_move_an_instance_away_from_its_clients(key: str, value: Any) -> None:
+    changed = {"gpu1": {"chat": wanted(**{key: value})}, "gpu2": {"chat": wanted()}}
+    assert f"fixed_{key}" in failing(fleet(2, desired=changed))
 
 
 def test_an_instance_that_the_host_does_not_know_is_installed() -> None:
@@ -236,44 +250,27 @@ def test_a_gateway_that_does_not_answer_or_not_know_a_server_is_refused() -> Non
     assert plan["hosts"]["gpu2"]["chat"]["gateway_before"] is None
 
 
-def back(info: dict[str, Any] | None = None, count: int = 3, listed: Any = None, **options: Any) -> dict[str, Any]:
-    listed = [{"name": "chat", "pool": "chat", "engin": "typo"}] if listed is None else listed
-    inventory = {f"gpu{number}": listed for number in range(1, count + 1)}
-    after = info or running(NEW, previous=OLD, releases=[NEW, OLD])
-    current = {host: {"instances": [after]} for host in inventory}
-    return build_back_plan(rollout_id="r", inventory=inventory, current=current, **options)
+def back(info: dict[str, Any], release_id: str | None = None) -> dict[str, Any]:
+    hosts = ["gpu1", "gpu2"]
+    return build_rollback_plan(
+        rollout_id="r",
+        desired={host: {"chat": wanted()} for host in hosts},
+        current={host: {"instances": [info]} for host in hosts},
+        release_id=release_id,
+    )
 
 
-def test_a_rollback_goes_to_the_release_before_even_with_a_bad_inventory() -> None:
-    plan = back(serial=["34%"])
-    assert plan["batches"] == [["gpu1"], ["gpu2"], ["gpu3"]]
+def test_a_rollback_takes_one_host_at_a_time_to_the_release_before() -> None:
+    plan = back(running(NEW, previous=OLD, releases=[NEW, OLD]))
     entry = plan["hosts"]["gpu1"]["chat"]
-    assert (entry["from"], entry["to"], entry["action"]) == (NEW, OLD, "rollback")
-    assert "3 to roll back" in plan_text(plan)
-    item = back_roll(plan)["gpu1"][0]
-    assert (item["name"], item["from"], item["to"], item["served_name"]) == ("chat", OLD, NEW, "chat")
+    assert plan["batches"] == [["gpu1"], ["gpu2"]]
+    assert (entry["from"], entry["to"], entry["action"]) == (OLD, NEW, "upgrade")
 
 
-def test_a_rollback_to_a_named_release_leaves_out_who_does_not_have_it() -> None:
-    third = "c" * 12
-    plan = back(running(NEW, previous=OLD, releases=[NEW, OLD, third]), release_id=third)
-    assert plan["hosts"]["gpu1"]["chat"]["to"] == third
-    assert back(release_id=NEW)["order"] == []
-    nowhere = back(release_id=third)
-    assert failing(nowhere) == ["release"]
-    assert OLD in nowhere["findings"][0]["action"]
-
-
-def test_an_instance_without_a_way_back_is_told_and_stays() -> None:
+def test_a_rollback_without_a_release_before_changes_nothing_and_says_so() -> None:
     plan = back(running(NEW, previous=None, releases=[NEW]))
-    assert (plan["order"], set(warning(plan))) == ([], {"no_way_back"})
+    assert (plan["order"], set(warning(plan))) == ([], {"rollback"})
 
 
-@pytest.mark.parametrize("listed", [[], "nonsense", [{"name": "chat"}], ["chat"]])
-def test_an_instance_without_a_pool_is_left_alone(listed: Any) -> None:
-    plan = back(listed=listed)
-    assert (plan["order"], set(warning(plan))) == ([], {"left_over"})
-
-
-def test_a_rollback_does_not_take_a_whole_pool_out() -> None:
-    assert failing(back(serial=["100%"])) == ["pool_outage"]
+def test_a_rollback_to_a_release_that_a_host_does_not_have_is_refused() -> None:
+    assert failing(back(running(NEW, previous=OLD, releases=[NEW, OLD]), "c" * 12)) == ["rollback", "rollback"]
