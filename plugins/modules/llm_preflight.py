@@ -60,6 +60,10 @@ options:
     description: How far the clocks may be apart.
     type: float
     default: 30
+  prepared:
+    description: Whether the role M(local_llm.ops.host#role) must have prepared this host. V(false) on a bare host.
+    type: bool
+    default: true
   fail:
     description: Fail when a finding has the status C(fail).
     type: bool
@@ -161,6 +165,7 @@ def main() -> None:
             "reserve_bytes": {"type": "int", "default": 268435456},
             "controller_time_seconds": {"type": "float"},
             "max_clock_skew_seconds": {"type": "float", "default": 30},
+            "prepared": {"type": "bool", "default": True},
             "fail": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -183,7 +188,7 @@ def main() -> None:
     timedatectl = module.get_bin_path("timedatectl")
     findings = [
         *check_system(os.path.isdir("/run/systemd/system"), sys.version_info[:3]),
-        *check_prepared(missing_preparation()),
+        *(check_prepared(missing_preparation()) if options["prepared"] else []),
         *check_ports(instances, read_listeners([int(one["port"]) for one in descriptions])),
         *check_disks(needs, [read_disk(MODELS_PATH), read_disk(ENGINES_PATH)], options["reserve_bytes"]),
         *check_memory(instances, read_memory_total_bytes(), os.path.exists("/dev/nvidiactl")),

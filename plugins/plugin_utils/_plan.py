@@ -170,7 +170,19 @@ def _service_findings(
     subject: str, action: str, description: Mapping[str, Any], info: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
     """Return what keeps an instance from being rolled: it does not serve, or it would move away from its clients."""
-    if info is None or action not in ("upgrade", "resume", "none") or info.get("armed"):
+    if action == "install":
+        return [
+            finding(
+                "not_installed",
+                "fail",
+                subject,
+                observed="nothing runs there yet",
+                expected="an instance that serves, so that there is something to compare with and to go back to",
+                action="Run local_llm.ops.site first; it gives a new instance its first release.",
+                source=SOURCE,
+            )
+        ]
+    if info is None or info.get("armed"):
         return []
     result = []
     if info.get("active_state") != "active":

@@ -51,11 +51,19 @@ def test_wrong_checksum_of_a_model_is_refused(fleet: Fleet) -> None:
 def test_port_that_something_else_holds_is_refused(fleet: Fleet) -> None:
     fleet.shell("gpu3", "systemd-run --unit=squatter python3 -m http.server 8055")
     try:
-        done = fleet.playbook("upgrade", "-e", json.dumps({"local_llm_instances": [{**GOOD, "port": 8055}]}))
+        second = {**GOOD, "name": "second", "port": 8055}
+        done = fleet.playbook("site", "-e", json.dumps({"local_llm_instances": [GOOD, second]}))
     finally:
         fleet.shell("gpu3", "systemctl stop squatter")
     assert done.code != 0
-    assert "8055" in done.output and "gpu3" in done.output
+    assert "8055" in done.output and "python3" in done.output, done.output[-3000:]
+    assert done.changed == 0
+
+
+def test_release_cannot_move_the_port_that_the_gateway_sends_to(fleet: Fleet) -> None:
+    done = fleet.playbook("upgrade", "-e", json.dumps({"local_llm_instances": [{**GOOD, "port": 8056}]}))
+    assert done.code != 0
+    assert "8056" in done.output and "8001" in done.output
     assert done.changed == 0
 
 
@@ -66,7 +74,7 @@ def test_model_larger_than_the_disk_is_refused(fleet: Fleet) -> None:
     finally:
         fleet.shell("gpu2", "umount /var/lib/local_llm/models")
     assert done.code != 0
-    assert "gpu2" in done.output and "bytes" in done.output
+    assert "gpu2" in done.output and "/var/lib/local_llm/models" in done.output and "MiB" in done.output
     assert done.changed == 0
 
 

@@ -5,7 +5,8 @@
 """Set and read servers of the pool chat on the gateway, through the library that the role put there.
 
 The modules do the same by the same code, but a module run takes seconds where the tests need many quick looks.
-Takes a JSON object: server, and with it state, share_percent, wait_up_seconds, wait_idle_seconds, lease_seconds.
+Takes a JSON object: reset, which makes both servers full members and waits until they are up; or server, and with it
+state, share_percent, wait_up_seconds, wait_idle_seconds, lease_seconds.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ def main() -> None:
     """Change when a state is given, then tell."""
     order = json.loads(sys.argv[1])
     gateway = Gateway()
+    if order.get("reset"):
+        for name in ("fake1-chat", "fake2-chat"):
+            gateway.apply("chat", name, "ready", 100, 0)
+            gateway.wait_up("chat", name, 20)
+        return
     result: dict[str, Any] = {}
     started = time.monotonic()
     server = order["server"]

@@ -21,12 +21,14 @@ from ansible_collections.local_llm.ops.plugins.module_utils._haproxy_gateway imp
 from ansible_collections.local_llm.ops.plugins.module_utils._haproxy_socket import GatewayError
 
 POLL_SECONDS = 1.0
-# A lease that cannot be restored is tried again; the reason is told once, and again when it changes.
 LOCK_SECONDS = 3.0
 
 
 def save(gateway: Gateway) -> None:
     """Write what HAProxy runs with to disk."""
+    if not gateway.views():
+        # HAProxy runs with another configuration, such as its package's own before the first reload.
+        return
     with store.locked(gateway.directory, LOCK_SECONDS):
         gateway.persist()
 
@@ -48,6 +50,7 @@ def watch(gateway: Gateway) -> None:
             lines = gateway.restore_expired(time.time())
         except GatewayError as error:
             lines = [f"a lease has expired but cannot be restored yet: {error}"]
+        # What cannot be done yet is tried again; the reason is told once, and again when it changes.
         text = "\n".join(lines)
         if text and text != told:
             print(text, flush=True)
