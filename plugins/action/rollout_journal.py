@@ -65,7 +65,8 @@ class ActionModule(ControllerAction):
             ) from error
         if problem:
             where = "/".join(part for part in (record["host"], record["instance"]) if part) or "rollout"
-            raise AnsibleActionFail(f"{where}: step {record['event']} is not proven: {problem.reason}")
+            message = f"{where}: step {record['event']} is not proven: {problem.reason}"
+            raise AnsibleActionFail(message, result={"problem": problem.kind})
         return {"changed": True, "line": line}
 
     def _problem(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> Problem | None:

@@ -22,6 +22,8 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._lock_holder import 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 
 MODULE = "local_llm.ops.rollout_lock"
+# What core says of a task; everything else in an answer is the module's.
+OF_CORE = ("failed", "msg", "exception", "warnings", "deprecations")
 
 
 class ActionModule(ActionBase):
@@ -72,9 +74,11 @@ class ActionModule(ActionBase):
                     return {**result, **answer}
         path = answer.get("lock_path", "")
         if answer["outcome"] == "refused":
-            raise AnsibleActionFail(refusal(where, path, answer["holder"], answer["age_seconds"]), result=answer)
+            message = refusal(where, path, answer["holder"], answer["age_seconds"])
+            raise AnsibleActionFail(message, result=_of_the_module(answer))
         if answer["outcome"] == "lost":
-            raise AnsibleActionFail(_lost(where, path, arguments["rollout_id"], answer), result=answer)
+            message = _lost(where, path, arguments["rollout_id"], answer)
+            raise AnsibleActionFail(message, result=_of_the_module(answer))
         taken = answer["outcome"] in ("took_over", "released") and reason is not None
         answer["took_over"] = answer["before"] if taken else None
         answer["take_over_reason"] = reason if taken else None
@@ -83,6 +87,15 @@ class ActionModule(ActionBase):
     def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         answer: dict[str, Any] = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         return answer
+
+
+def _of_the_module(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what the module itself said, to go with a failure.
+
+    The module ended well, so the answer carries failed: false. From core 2.21 on that would outweigh the failure in the
+    registered result of the item, and break_when: lock is failed would let the loop go on to the next gateway host.
+    """
+    return {key: value for key, value in answer.items() if key not in OF_CORE}
 
 
 def main_process_id() -> int:

@@ -25,6 +25,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
 from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import ControllerFiles, default_cache_path
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired
+from ansible_collections.local_llm.ops.plugins.plugin_utils._freeze import freeze_findings
 from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, serial_findings
@@ -52,6 +53,8 @@ class ActionModule(ControllerAction):
         "canary_host": {"type": "str"},
         "serial": {"type": "raw", "default": [1, "10%", "50%", "100%"]},
         "allow_pool_outage": {"type": "bool", "default": False},
+        "freeze_windows": {"type": "raw"},
+        "ignore_freeze": {"type": "str"},
         "root": {"type": "path"},
         "write": {"type": "bool", "default": False},
         "show": {"type": "bool", "default": True},
@@ -96,6 +99,9 @@ class ActionModule(ControllerAction):
         if infos is None:
             return result
         plan = self._plan(arguments, rollout_id, desired, infos)
+        if arguments["direction"] == "forward":
+            windows = plain(arguments["freeze_windows"])
+            findings += freeze_findings(windows, datetime.now(UTC), plain(arguments["ignore_freeze"]))
         plan["findings"] = findings + plan["findings"]
         return self._finish(arguments, task_vars, result, plan)
 

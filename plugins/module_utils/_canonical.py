@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Union
+from typing import Any
 
 # What the first line of a chain carries as the digest of the line before it.
 CHAIN_START = "0" * 64
@@ -19,7 +19,7 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def sha256_hex(data: Union[str, bytes]) -> str:
+def sha256_hex(data: str | bytes) -> str:
     """Return the SHA-256 of a text (as UTF-8) or of bytes, as 64 hex digits."""
     return hashlib.sha256(data.encode("utf-8") if isinstance(data, str) else data).hexdigest()
 

@@ -50,7 +50,7 @@ class AdminSocket:
             raise GatewayError(f"HAProxy refused {text!r}: {reply}")
 
     def _exchange(self, text: str) -> str:
-        chunks = []
+        chunks: list[bytes] = []
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(SOCKET_TIMEOUT_SECONDS)
             connection.connect(self.path)

@@ -84,6 +84,11 @@ def release_id_problem(identity: str) -> str | None:
     return f"release_id {identity!r}: it must be the 12 hex digits that state=staged returned"
 
 
+def _is_int(value: Any) -> bool:
+    """Tell whether a value is a whole number; true and false are none, though Python takes them for 1 and 0."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _entry_problem(entry: Any) -> str | None:
     if not isinstance(entry, str):
         return f"model_entry must be text, not {entry!r}"
@@ -127,7 +132,7 @@ def validate_description(description: Any) -> list[str]:
     ]
     if problems:
         return problems
-    if type(description["schema"]) is not int or description["schema"] != SCHEMA:
+    if not _is_int(description["schema"]) or description["schema"] != SCHEMA:
         problems.append(f"schema {description['schema']!r} is not known here; this collection writes schema {SCHEMA}")
     for key in _PATH_PART_KEYS:
         value = description[key]
@@ -142,7 +147,7 @@ def validate_description(description: Any) -> list[str]:
     if not isinstance(name, str) or not name or any(ord(letter) < 33 for letter in name):
         problems.append(f"served_name {name!r} must be text without spaces")
     port = description["port"]
-    if type(port) is not int or not 1 <= port <= 65535:
+    if not _is_int(port) or not 1 <= port <= 65535:
         problems.append(f"port {port!r} must be a whole number from 1 to 65535")
     more = (
         _entry_problem(description["model_entry"]),

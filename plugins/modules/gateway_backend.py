@@ -10,9 +10,9 @@ DOCUMENTATION = r"""
 module: gateway_backend
 short_description: Set state and share of one server at the gateway, and keep them
 version_added: 0.1.0
-author: local_llm.ops contributors (@local-llm)
+author: local_llm.ops contributors (@local-llm-ops)
 description:
-  - Runs on a gateway host that the role P(local_llm.ops.gateway#role) has set up, and talks to HAProxy's admin socket.
+  - Runs on a gateway host that the role C(local_llm.ops.gateway) has set up, and talks to HAProxy's admin socket.
   - Reads back what it set, and fails on anything that HAProxy answers beside success.
   - Writes the share map and the server-state file after each change, so that a reload, a restart or a power cut
     of the gateway loses nothing.

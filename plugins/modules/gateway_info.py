@@ -10,9 +10,9 @@ DOCUMENTATION = r"""
 module: gateway_info
 short_description: Tell states, shares, traffic and errors of the servers at a gateway
 version_added: 0.1.0
-author: local_llm.ops contributors (@local-llm)
+author: local_llm.ops contributors (@local-llm-ops)
 description:
-  - Runs on a gateway host that the role P(local_llm.ops.gateway#role) has set up, and reads HAProxy's admin socket.
+  - Runs on a gateway host that the role C(local_llm.ops.gateway) has set up, and reads HAProxy's admin socket.
   - With O(watch_seconds) it looks on for a while and tells how much each counter grew.
   - Counters begin at nothing with each reload of the gateway.
 extends_documentation_fragment:

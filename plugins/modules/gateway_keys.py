@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: gateway_keys
 short_description: Keep the keyed hashes of API keys on a gateway
 version_added: 0.1.0
-author: local_llm.ops contributors (@local-llm)
+author: local_llm.ops contributors (@local-llm-ops)
 description:
   - Writes the files with which the gateway knows its clients. The keys themselves are stored nowhere.
   - The pepper is the secret of the keyed hash. Without O(pepper) one is made on the gateway, once.
@@ -27,7 +27,7 @@ attributes:
     support: full
 options:
   api_keys:
-    description: Key of each tenant, or a list of keys while they change. A key is printable ASCII, 16 characters or more.
+    description: Key of each tenant, or a list of keys while they change. Printable ASCII, 16 characters or more.
     type: dict
     default: {}
   pepper:

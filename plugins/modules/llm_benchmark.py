@@ -22,7 +22,7 @@ description:
     Requests that are under way at the end may still finish, each within O(request_timeout_seconds).
   - Needs nothing but Python. Texts of prompts and answers are in no report.
 author:
-  - local_llm.ops contributors
+  - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
   - local_llm.ops.attributes
   - local_llm.ops.llm_endpoint
@@ -123,6 +123,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+seconds:
+  description: How long it measured, warm-up included.
+  returned: success
+  type: float
+  sample: 4.2
 report:
   description:
     - The benchmark report, schema 1. Also returned when the module fails after it has sent requests; null in check
@@ -149,6 +154,7 @@ report:
 
 import signal
 import threading
+import time
 from datetime import datetime, timezone
 from typing import Any
 
@@ -183,8 +189,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "users": {"type": "int", "default": 4},
     "requests": {"type": "int", "default": 150},
     "max_seconds": {"type": "float", "default": 120.0},
-    "prompt_tokens": {"type": "int", "default": 32},
-    "output_tokens": {"type": "int", "default": 32},
+    "prompt_tokens": {"type": "int", "default": 32, "no_log": False},
+    "output_tokens": {"type": "int", "default": 32, "no_log": False},
     "warmup_requests": {"type": "int"},
     "request_timeout_seconds": {"type": "float", "default": 30.0},
     "seed": {"type": "int", "default": 1},
@@ -223,6 +229,7 @@ def _workload(module: AnsibleModule) -> Workload:
 
 def main() -> None:
     """Run the module."""
+    began = time.monotonic()
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     params = module.params
     workload = _workload(module)
@@ -257,7 +264,7 @@ def main() -> None:
         which = "every one" if not requests["succeeded"] else requests["failed"]
         told = error_sentence(requests["errors"])
         module.fail_json(msg=f"{params['url']}: {which} of {requests['issued']} requests failed: {told}", report=report)
-    module.exit_json(changed=False, report=report)
+    module.exit_json(changed=False, report=report, seconds=round(time.monotonic() - began, 3))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ description:
   - Asks the health, model, version and metrics pages of a model server and returns one shape for all engines.
   - It never hangs, and a server that does not answer is a result (V(dead)), not a failure.
 author:
-  - local_llm.ops contributors
+  - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
   - local_llm.ops.attributes
   - local_llm.ops.llm_endpoint

@@ -61,7 +61,7 @@ options:
     type: float
     default: 30
   prepared:
-    description: Whether the role M(local_llm.ops.host#role) must have prepared this host. V(false) on a bare host.
+    description: Whether the role P(local_llm.ops.host#role) must have prepared this host. V(false) on a bare host.
     type: bool
     default: true
   fail:

@@ -17,7 +17,7 @@ description:
   - Results carry hashes and similarities, never texts. The file in O(golden_path) holds texts and is for root only.
   - A suite that is not passed is a result (RV(report.ok) is V(false)), not a failure, unless O(fail_unless_ok) is set.
 author:
-  - local_llm.ops contributors
+  - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
   - local_llm.ops.attributes
   - local_llm.ops.llm_endpoint
@@ -119,6 +119,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+seconds:
+  description: How long it measured, warm-up included.
+  returned: success
+  type: float
+  sample: 4.2
 report:
   description:
     - The quality report, schema 1. Its C(items) have C(id), C(status) (pass, fail or error), C(match) (exact,
@@ -127,6 +132,32 @@ report:
       C(detail).
   returned: always, once the suite was read
   type: dict
+  contains:
+    suite_sha256:
+      description: Digest of the suite. Reports with the same digest asked the same.
+      type: str
+    items:
+      description: One entry per prompt, without its text.
+      type: list
+      elements: dict
+    passed:
+      description: How many prompts were passed.
+      type: int
+    failed:
+      description: How many prompts had another answer than expected.
+      type: int
+    errors:
+      description: How many prompts had no answer.
+      type: int
+    pass_share:
+      description: Share of the prompts that were passed, 0 to 1.
+      type: float
+    min_pass_share:
+      description: The share that was asked for in O(min_pass_share).
+      type: float
+    ok:
+      description: Whether enough prompts were passed.
+      type: bool
   sample:
     schema: 1
     kind: quality
@@ -145,6 +176,7 @@ golden_path:
 """
 
 import json
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -168,7 +200,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "options": {
             "id": {"type": "str", "required": True},
             "prompt": {"type": "str", "required": True},
-            "max_tokens": {"type": "int", "default": 32},
+            "max_tokens": {"type": "int", "default": 32, "no_log": False},
             "expected": {"type": "str"},
             "pattern": {"type": "str"},
         },
@@ -219,6 +251,7 @@ def _post(endpoint: Endpoint, timeout: float) -> _quality.Post:
 
 def main() -> None:
     """Run the module."""
+    began = time.monotonic()
     module = AnsibleModule(
         argument_spec=ARGUMENTS, required_if=[("record", True, ["golden_path"])], supports_check_mode=True
     )
@@ -251,7 +284,8 @@ def main() -> None:
         module.fail_json(
             msg=f"{report['passed']} of {len(items)} golden prompts passed: {'; '.join(bad)}", report=report
         )
-    module.exit_json(changed=False, report=report, golden_path=params["golden_path"])
+    seconds = round(time.monotonic() - began, 3)
+    module.exit_json(changed=False, report=report, golden_path=params["golden_path"], seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -116,4 +116,12 @@ line:
   description: The line as an object. In check mode it lacks C(seq), C(at) and C(previous_sha256).
   returned: success
   type: dict
+problem:
+  description:
+    - Why the result that was handed over proves nothing. One of V(failed), V(unreachable), V(skipped), V(missing) and
+      V(verdict).
+    - For the rescue of the block, as C(ansible_failed_result.problem).
+  returned: when the step is not proven
+  type: str
+  sample: unreachable
 """

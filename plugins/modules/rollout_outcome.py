@@ -10,7 +10,8 @@ short_description: Tell how a rollout stands, from its plan and its journal
 version_added: 0.1.0
 author: local_llm.ops contributors (@local-llm-ops)
 description:
-  - Reads the journal of a rollout on the controller and says whether it is completed, must be taken back or halts for a person.
+  - Reads the journal of a rollout on the controller and says whether it is completed, must be taken back or halts for
+    a person.
   - Runs on the controller and needs no connection.
 extends_documentation_fragment:
   - local_llm.ops.attributes

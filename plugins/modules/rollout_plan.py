@@ -77,6 +77,15 @@ options:
     description: Batch sizes as C(serial) of a play takes them.
     type: raw
     default: [1, "10%", "50%", "100%"]
+  freeze_windows:
+    description:
+      - Times in which no rollout may start; a rollback always may.
+      - A list of windows with C(name), C(from) and C(until) as ISO 8601 times, or with C(weekdays) (C(mon) to C(sun))
+        and times of day. C(timezone) is a name such as C(Europe/Berlin), by default C(UTC).
+    type: raw
+  ignore_freeze:
+    description: Name of one freeze window to go on in spite of.
+    type: str
   allow_pool_outage:
     description: Only warn when a batch would take every host of a pool with several hosts.
     type: bool

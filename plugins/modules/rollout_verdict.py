@@ -18,7 +18,7 @@ description:
   - For a verified rollback, give the baseline and set C(baseline_required) in O(tolerances).
   - The figures are point estimates with tolerances; they carry no statistical guarantee.
 author:
-  - local_llm.ops contributors
+  - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
   - local_llm.ops.attributes
 attributes:

@@ -113,7 +113,7 @@ def check_artifacts(variable: str, value: Any, out: Collector) -> dict[str, dict
                 action = "Add one SHA-256 per architecture, for example x86_64."
                 out.fail("sha256", f"{path}.sha256", digests, "one SHA-256 per architecture", action)
                 filled = None
-            elif not all([check_sha256(f"{path}.sha256[{arch}]", item, out.fail) for arch, item in digests.items()]):
+            elif [arch for arch, item in digests.items() if not check_sha256(f"{path}.sha256[{arch}]", item, out.fail)]:
                 filled = None
         result[version] = filled
     return result

@@ -13,8 +13,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import host
 
 SCOPES = ("fleet", "batch")
 # A verdict that lacks proof halts for a person; it does not condemn the hosts that were proven healthy before.
-HALTING_VERDICTS = ("inconclusive", "error")
-HALTING_EVENTS = ("awaiting_approval", "stage_failed")
+HALTING_VERDICTS = ("inconclusive", "error", "no_approval")
 # Instances in these states were never taken out of service by the rollout.
 UNTOUCHED_STATES = ("pending", "staged")
 
@@ -26,7 +25,7 @@ def decide(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict[s
 
     outcome: completed (every planned instance is healthy), rolling_back or halted.
     take_back: {host: [instances]} that were promoted in this rollout and must go back too.
-    failures: one sentence per failed host, in the order in which they failed.
+    failures: one sentence per cause, with the hosts that it stopped, in the order in which they failed.
     """
     if scope not in SCOPES:
         raise ValueError(f"local_llm_rollout_scope is '{scope}'. Use one of: {', '.join(SCOPES)}.")
@@ -66,7 +65,7 @@ def conclude(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict
         return {"state": "rollback_failed", "message": message, "release_lock": False}
     settled = (*UNTOUCHED_STATES, "healthy", "rolled_back_verified")
     if any(state not in settled for state in states.values()):
-        lost = _names(states, "unknown") or "some hosts"
+        lost = ", ".join("/".join(where) for where, state in states.items() if state not in settled)
         message = (
             f"{what} Nothing is known of {lost}: the dead-man there goes back to the old release by its deadline, or "
             "at the next boot. When the host answers again, run upgrade or rollback once more."
@@ -77,6 +76,13 @@ def conclude(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict
             f"{what} No host was taken out of service; all serve their old release. Mend it, then run upgrade again."
         )
         return {"state": "halted", "message": message, "release_lock": True}
+    if decision["take_back"]:
+        # They were to go back, and nothing in the journal says that they did.
+        message = (
+            f"{what} {names['healthy']} should have gone back too and still serve the new release. "
+            "Run rollback to take them back, or upgrade to go on."
+        )
+        return {"state": "halted", "message": message, "release_lock": False}
     if decision["outcome"] == "halted":
         healthy = f" {names['healthy']} keep the new release." if "healthy" in names else ""
         message = f"{what}{healthy} A person decides: run upgrade again to go on, or rollback to go back everywhere."
@@ -100,10 +106,19 @@ def _states(plan: Mapping[str, Any], lines: Sequence[Line]) -> dict[tuple[str, s
     return states
 
 
-def _failures(lines: Iterable[Line]) -> list[str]:
-    failed = [line for line in lines if line["event"] in ("failed", "stage_failed")]
-    # The first line says what happened; what follows it in the journal is log text.
-    return [f"{line['host']}: {(line['detail'].splitlines() or ['failed'])[0].rstrip('.')}." for line in failed]
+def _failures(lines: Sequence[Line]) -> list[str]:
+    last = host_lines(lines).values()
+    causes: dict[str, list[str]] = {}
+    for line in lines:
+        # A way back that failed counts until a later one is proven.
+        stands = line["event"] == "rollback_failed" and any(line is other for other in last)
+        if line["event"] in ("failed", "stage_failed") or stands:
+            # The first line says what happened; what follows it in the journal is log text.
+            text = (line["detail"].splitlines() or ["failed"])[0].rstrip(".")
+            hosts = causes.setdefault(text, [])
+            if line["host"] not in hosts:
+                hosts.append(line["host"])
+    return [f"{', '.join(hosts)}: {text}." for text, hosts in causes.items()]
 
 
 def _halts(lines: Iterable[Line]) -> bool:
@@ -111,7 +126,7 @@ def _halts(lines: Iterable[Line]) -> bool:
     faults = [line for line in lines if line["event"] == "failed"]
     if not faults:
         return True
-    return all(line["evidence"].get("verdict") in (*HALTING_VERDICTS, "no_approval") for line in faults)
+    return all(line["evidence"].get("verdict") in HALTING_VERDICTS for line in faults)
 
 
 def _names(states: Mapping[tuple[str, str], str], wanted: str) -> str:

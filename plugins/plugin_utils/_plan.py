@@ -271,7 +271,7 @@ def _pool_findings(
                     changing.setdefault(entry["pool"], set()).add(host)
     result = []
     for pool, pool_hosts in changing.items():
-        if members[pool] <= {host for host in pool_hosts} and len(members[pool]) == 1:
+        if members[pool] <= pool_hosts and len(members[pool]) == 1:
             only = next(iter(members[pool]))
             action = (
                 "Its requests wait in the queue, then get 503, while it restarts. Add a second host to keep serving."

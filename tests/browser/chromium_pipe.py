@@ -118,12 +118,12 @@ class Page:
 
     def _next(self, end: float, what: str) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._answers], [], [], max(end - time.monotonic(), 0))
+            ready, _writable, _broken = select.select([self._answers], [], [], max(end - time.monotonic(), 0))
             chunk = os.read(self._answers, 1 << 16) if ready else b""
             if not chunk:
                 raise TimeoutError(f"Chromium gave no answer to: {what}")
             self._buffer += chunk
-        raw, _, self._buffer = self._buffer.partition(b"\0")
+        raw, _zero, self._buffer = self._buffer.partition(b"\0")
         message: dict[str, Any] = json.loads(raw)
         return message
 

@@ -104,7 +104,7 @@ def main() -> int:
         client.wait_answered(50)
         say(f"a client now sends {options.rate:.0f} streaming requests per second to the gateway, without a pause")
         for release, expected, what in RELEASES:
-            rows.append(roll(fleet, release, what, expected, lambda since: client.traffic(since)))
+            rows.append(roll(fleet, release, what, expected, client.traffic))
     print("\n" + table(rows) + "\n\nReports:")
     for row in rows:
         print(f"  {row.release:<15} {row.report}")

@@ -22,6 +22,7 @@ CHECKOUT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
 from local_lab import state  # noqa: E402
+from local_lab.shell import LabError  # noqa: E402
 
 CLIENT_KEY = "lab-demo-key-no-secret"
 GATEWAY_PORT = 8080
@@ -164,7 +165,7 @@ class Fleet:
         """Run a playbook to its end."""
         started = time.monotonic()
         process = self.start_playbook(playbook, *extra)
-        output, _ = process.communicate()
+        output, _nothing = process.communicate()
         return PlaybookRun(process.returncode, output, time.monotonic() - started)
 
     def upgrade(self, release: str, *extra: str) -> PlaybookRun:
@@ -198,7 +199,11 @@ class Fleet:
     @contextmanager
     def client(self, rate: float = 20.0, seconds: float = 3600.0) -> Iterator[Client]:
         """Keep a steady client on the gateway."""
-        gateway = next(host for host in self.lab.hosts.values() if host.group == "gateway")
+        gateway = next((host for host in self.lab.hosts.values() if host.group == "gateway"), None)
+        if gateway is None:
+            raise LabError(
+                f"lab {self.lab.name} has no host in the group gateway; start it with one, such as gw1=bookworm"
+            )
         self.work.mkdir(parents=True, exist_ok=True)
         path = self.work / f"client-{time.time_ns()}.jsonl"
         process = subprocess.Popen(

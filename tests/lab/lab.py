@@ -28,8 +28,8 @@ def say(text: str) -> None:
 
 def parse_host(text: str) -> tuple[str, str, str]:
     """Split NAME=SUITE[:GROUP]; the group defaults to gateway for names that begin with gw, else gpu_hosts."""
-    name, _, rest = text.partition("=")
-    suite, _, group = (rest or "trixie").partition(":")
+    name, _sign, rest = text.partition("=")
+    suite, _sign, group = (rest or "trixie").partition(":")
     state.check_name("Host name", name)
     return name, suite, group or ("gateway" if name.startswith("gw") else "gpu_hosts")
 

@@ -113,7 +113,7 @@ def main() -> int:
     todo: queue.Queue[int | None] = queue.Queue()
     lock = threading.Lock()
     with options.to.open("w", encoding="utf-8") as sink:
-        workers = [threading.Thread(target=work, args=(todo, options, sink, lock)) for _ in range(WORKERS)]
+        workers = [threading.Thread(target=work, args=(todo, options, sink, lock)) for _worker in range(WORKERS)]
         for worker in workers:
             worker.start()
         started, sent = time.monotonic(), 0
@@ -122,7 +122,7 @@ def main() -> int:
                 break
             sent += 1
             todo.put(sent)
-        for _ in workers:
+        for _worker in workers:
             todo.put(None)
         for worker in workers:
             worker.join()

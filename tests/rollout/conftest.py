@@ -94,7 +94,7 @@ class Rollout:
 
     def finish(self) -> tuple[int, str]:
         """Wait for the end; return exit code and output."""
-        output, _ = self.process.communicate(timeout=900)
+        output, _nothing = self.process.communicate(timeout=900)
         return self.process.returncode, output
 
 

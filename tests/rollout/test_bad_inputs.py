@@ -16,15 +16,31 @@ GOOD = {
 }  # fmt: skip
 TINY = {"source": "directory", "path": "/nonexistent/model", "revision": "r1", "files": {"model.gguf": "0" * 64}}
 
+ALWAYS_FROZEN = {"name": "stop", "from": "2020-01-01", "until": "2120-01-01"}
+
+
+def with_instance(**changes: object) -> dict[str, object]:
+    """The good inventory with some keys of its instance changed."""
+    return {"local_llm_instances": [{**GOOD, **changes}]}
+
+
+# What is wrong -> (the variables that make it so, the words that the message must have).
 CASES = {
-    "unknown engine": ({"local_llm_instances": [{**GOOD, "engine": "lamacpp"}]}, ["engine", "lamacpp", "llamacpp"]),
-    "unknown key": ({"local_llm_instances": [{**GOOD, "prot": 8001}]}, ["prot", "port"]),
-    "unknown option": ({"local_llm_instances": [{**GOOD, "config": {"contxt_tokens": 1}}]}, ["contxt_tokens", "context_tokens"]),
+    "unknown engine": (with_instance(engine="lamacpp"), ["engine", "lamacpp", "llamacpp"]),
+    "unknown key": (with_instance(prot=8001), ["prot", "port"]),
+    "unknown option": (with_instance(config={"contxt_tokens": 1}), ["contxt_tokens", "context_tokens"]),
     "two on one port": ({"local_llm_instances": [GOOD, {**GOOD, "name": "other"}]}, ["port", "8001"]),
-    "pool without gateway": ({"local_llm_instances": [{**GOOD, "pool": "nowhere"}]}, ["pool", "nowhere"]),
-    "malformed tier": ({"local_llm_slo_tiers": {"lab": {"ttft_p95_max_seconds": "fast"}}}, ["ttft_p95_max_seconds", "fast"]),
+    "pool without gateway": (with_instance(pool="nowhere"), ["pool", "nowhere"]),
+    "malformed tier": (
+        {"local_llm_slo_tiers": {"lab": {"ttft_p95_max_seconds": "fast"}}},
+        ["ttft_p95_max_seconds", "fast"],
+    ),
     "missing model file": ({"local_llm_models": {"tiny": TINY}}, ["/nonexistent/model"]),
-}  # fmt: skip
+    "freeze window": (
+        {"local_llm_freeze_windows": [ALWAYS_FROZEN], "lab_parallel_requests": 7},
+        ["freeze window stop", "local_llm_ignore_freeze=stop"],
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def _collections_root() -> Path:
-    """Return a directory that holds ansible_collections/local_llm/ops; make one in .build when the checkout is elsewhere."""
+    """Return a directory that holds ansible_collections/local_llm/ops; make one in .build for any other checkout."""
     namespace = CHECKOUT / ".build" / "collections" / "ansible_collections" / "local_llm"
     namespace.mkdir(parents=True, exist_ok=True)
     link = namespace / "ops"

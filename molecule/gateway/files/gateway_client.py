@@ -30,7 +30,11 @@ def ask(order: dict[str, Any]) -> dict[str, Any]:
         connection.request(order.get("method", "POST"), path, body=body, headers=headers)
         response = connection.getresponse()
         text = response.read().decode()
-        result = {"status": response.status, "headers": {k.lower(): v for k, v in response.getheaders()}, "text": text}
+        result: dict[str, Any] = {
+            "status": response.status,
+            "headers": {k.lower(): v for k, v in response.getheaders()},
+            "text": text,
+        }
     except (OSError, http.client.HTTPException) as error:
         result = {"status": 0, "headers": {}, "text": repr(error)}
     finally:

@@ -221,7 +221,7 @@ def test_check_mode_predicts_and_changes_nothing(host: Any) -> None:
     ],
     ids=["server", "pool", "socket"],
 )
-def test_what_cannot_work_fails_and_names_the_fix(host: Any, arguments: dict[str, str], words: list[str]) -> None:
+def test_what_cannot_work_fails_and_names_the_fix(host: Any, arguments: dict[str, Any], words: list[str]) -> None:
     result = module(host, "gateway_backend", state="drain", **arguments)
     for word in words:
         assert word in result["msg"]

@@ -28,7 +28,7 @@ def test_the_path_is_gone(host: Any, path: str) -> None:
 
 
 def test_no_unit_is_left(host: Any) -> None:
-    assert host.run("systemctl list-units --all --no-legend 'local-llm-gateway*' 'haproxy*'").stdout.strip() == ""
+    assert host.run("systemctl list-unit-files --no-legend 'local-llm-gateway*' 'haproxy*'").stdout.strip() == ""
 
 
 def test_nothing_listens_for_clients(host: Any) -> None:

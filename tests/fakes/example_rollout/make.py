@@ -145,8 +145,8 @@ def statistics(values: list[float]) -> dict[str, Any]:
 def benchmark(seed: str, slow: float) -> dict[str, Any]:
     """Return a benchmark report with made-up samples."""
     source = random.Random(seed)
-    ttft = [round(source.lognormvariate(-2.6, 0.35) * slow, 5) for _ in range(150)]
-    tpot = [round(source.lognormvariate(-4.4, 0.15) * (1 + (slow - 1) / 8), 6) for _ in range(150)]
+    ttft = [round(source.lognormvariate(-2.6, 0.35) * slow, 5) for _request in range(150)]
+    tpot = [round(source.lognormvariate(-4.4, 0.15) * (1 + (slow - 1) / 8), 6) for _request in range(150)]
     e2el = [round(first + 31 * each, 5) for first, each in zip(ttft, tpot, strict=True)]
     duration = round(sum(e2el) / 4, 3)
     return {

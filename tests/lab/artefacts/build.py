@@ -159,24 +159,24 @@ def make_engines(workshop: Workshop, slow_milliseconds: int, refresh: bool) -> N
         shutil.copytree(tree, target, dirs_exist_ok=True)
         return {"fault": None}
 
+    def faulty(target: Path, fault: dict[str, Any]) -> dict[str, Any]:
+        shutil.copytree(tree, target / "real")
+        (target / "bin").mkdir()
+        (target / "fault").mkdir()
+        (target / "bin/llama-server").write_text(FAULT_WRAPPER, encoding="ascii")
+        (target / "bin/llama-server").chmod(0o755)
+        shutil.copyfile(FAKE, target / "fault" / FAKE.name)
+        (target / "fault/fault.json").write_text(json.dumps(fault, sort_keys=True) + "\n", encoding="ascii")
+        return {"fault": fault}
+
     workshop.archive(version, content_key(tree_key, HERE / "reproducible.py"), good)
     for suffix, description in FAULTS.items():
         fault = dict(description)
         if fault["fault"] == "slow_first_token":
             fault["milliseconds"] = slow_milliseconds
 
-        def faulty(target: Path, fault: dict[str, Any] = fault) -> dict[str, Any]:
-            shutil.copytree(tree, target / "real")
-            (target / "bin").mkdir()
-            (target / "fault").mkdir()
-            (target / "bin/llama-server").write_text(FAULT_WRAPPER, encoding="ascii")
-            (target / "bin/llama-server").chmod(0o755)
-            shutil.copyfile(FAKE, target / "fault" / FAKE.name)
-            (target / "fault/fault.json").write_text(json.dumps(fault, sort_keys=True) + "\n", encoding="ascii")
-            return {"fault": fault}
-
         key = content_key(tree_key, HERE / "reproducible.py", FAKE, FAULT_WRAPPER, fault)
-        workshop.archive(f"{version}-{suffix}", key, faulty)
+        workshop.archive(f"{version}-{suffix}", key, functools.partial(faulty, fault=fault))
 
 
 def main() -> int:

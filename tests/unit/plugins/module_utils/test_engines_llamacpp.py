@@ -166,7 +166,7 @@ def test_a_relative_path_is_refused() -> None:
 
 
 def test_rendering_is_the_same_for_the_same_description() -> None:
-    first, second = (ENGINE.render(description(config=ENGINE.complete_config({})), PATHS) for _ in range(2))
+    first, second = (ENGINE.render(description(config=ENGINE.complete_config({})), PATHS) for _time in range(2))
     assert first == second == ENGINE.render(description(config={}), PATHS)
 
 

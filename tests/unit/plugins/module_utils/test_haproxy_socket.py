@@ -29,7 +29,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         listeners.append(listener)
 
         def answer() -> None:
-            connection, _ = listener.accept()
+            connection, _address = listener.accept()
             with connection:
                 connection.recv(4096)
                 connection.sendall(reply.encode())

@@ -80,7 +80,7 @@ def test_a_changed_file_of_the_same_size_and_age_is_found(published: Path) -> No
 )
 def test_every_kind_of_damage_is_named(published: Path, damage: Any, text: str) -> None:
     damage(published)
-    found, _ = changes(published)
+    found, _files = changes(published)
     assert any(line.startswith(text) for line in found), found
 
 

@@ -75,11 +75,9 @@ def run(
     module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, check: bool = False, **arguments: Any
 ) -> dict[str, Any]:
     places = {"socket_path": str(tmp_path / "s"), "master_socket_path": "/nowhere", "directory": str(tmp_path)}
-    with patch_module_args(
-        {**places, "map_path": str(tmp_path / "shares.map"), **arguments, "_ansible_check_mode": check}
-    ):
-        with pytest.raises(SystemExit):
-            module.main()
+    places["map_path"] = str(tmp_path / "shares.map")
+    with patch_module_args({**places, **arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+        module.main()
     return dict(json.loads(capsys.readouterr().out))
 
 
@@ -187,9 +185,9 @@ def test_info_refuses_an_unknown_pool(haproxy: FakeHAProxy, tmp_path: Path, caps
 
 
 def keys(tmp_path: Path, capsys: pytest.CaptureFixture[str], check: bool = False, **arguments: Any) -> dict[str, Any]:
-    with patch_module_args({"directory": str(tmp_path), **arguments, "_ansible_check_mode": check}):
-        with pytest.raises(SystemExit):
-            gateway_keys.main()
+    given = {"directory": str(tmp_path), **arguments, "_ansible_check_mode": check}
+    with patch_module_args(given), pytest.raises(SystemExit):
+        gateway_keys.main()
     return dict(json.loads(capsys.readouterr().out))
 
 

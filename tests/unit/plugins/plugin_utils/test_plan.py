@@ -169,8 +169,11 @@ def test_a_pool_that_the_canary_does_not_serve_is_warned_about() -> None:
     assert "pool b" in [item["subject"] for item in plan["findings"]]
 
 
-def test_first_installs_take_no_pool_out() -> None:
-    assert fleet(3, running(None), serial=["100%"])["findings"] == []
+def test_a_first_install_is_refused_and_sent_to_site_and_takes_no_pool_out() -> None:
+    plan = fleet(3, running(None), serial=["100%"])
+    assert failing(plan) == ["not_installed"] * 3
+    assert "local_llm.ops.site" in plan["findings"][0]["action"]
+    assert warning(plan) == []
 
 
 def test_an_instance_that_is_not_in_the_inventory_any_more_is_told() -> None:
@@ -270,6 +273,42 @@ def test_a_rollback_takes_one_host_at_a_time_to_the_release_before() -> None:
 def test_a_rollback_without_a_release_before_changes_nothing_and_says_so() -> None:
     plan = back(running(NEW, previous=None, releases=[NEW]))
     assert (plan["order"], set(warning(plan))) == ([], {"rollback"})
+
+
+def test_a_rollback_goes_to_the_named_release() -> None:
+    plan = back(running(NEW, previous=OLD, releases=[NEW, OLD, "c" * 12]), "c" * 12)
+    assert {plan["hosts"][host]["chat"]["from"] for host in plan["order"]} == {"c" * 12}
+    assert plan["findings"] == []
+
+
+def test_a_rollback_takes_an_armed_instance_to_where_its_dead_man_would() -> None:
+    armed = {"revert_to": "c" * 12, "deadline": "2026-01-05T10:00:00Z"}
+    entry = back(running(NEW, previous=OLD, armed=armed, releases=[NEW, OLD, "c" * 12]))["hosts"]["gpu1"]["chat"]
+    assert (entry["from"], entry["to"], entry["action"], entry["armed"]) == ("c" * 12, NEW, "upgrade", True)
+
+
+def test_an_armed_instance_that_is_back_already_still_has_to_be_settled() -> None:
+    armed = {"revert_to": OLD, "deadline": "2026-01-05T10:00:00Z"}
+    entry = back(running(OLD, previous=None, armed=armed, releases=[NEW, OLD]))["hosts"]["gpu1"]["chat"]
+    assert (entry["from"], entry["to"], entry["action"]) == (OLD, OLD, "upgrade")
+
+
+def test_a_rollback_to_the_release_that_serves_has_nothing_to_do() -> None:
+    plan = back(running(OLD, previous=None, releases=[NEW, OLD]), OLD)
+    assert (plan["order"], plan["canary"], plan["findings"]) == ([], None, [])
+
+
+@pytest.mark.parametrize("info", [None, {"unreachable": True, "msg": "down"}, {"failed": True}, "x"])
+def test_a_rollback_names_a_host_that_did_not_answer_and_how_to_leave_it_out(info: Any) -> None:
+    good = {"instances": [running(NEW, previous=OLD, releases=[NEW, OLD])]}
+    plan = build_rollback_plan(
+        rollout_id="r",
+        desired={host: {"chat": wanted()} for host in ("gpu1", "gpu2")},
+        current={"gpu1": good, "gpu2": info},
+    )
+    assert failing(plan) == ["release_info"]
+    assert (plan["findings"][0]["subject"], plan["order"]) == ("gpu2", ["gpu1"])
+    assert "--limit '!gpu2'" in plan["findings"][0]["action"]
 
 
 def test_a_rollback_to_a_release_that_a_host_does_not_have_is_refused() -> None:
