@@ -16,6 +16,9 @@ from typing import Any
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import SCHEMA, SOURCE
 
+# An instance in one of these has gone back, and nobody has proven that it serves well.
+UNPROVEN_STATES = ("rolling_back", "rollback_failed", "unknown")
+
 
 def build_rollback_plan(
     *,
@@ -24,13 +27,17 @@ def build_rollback_plan(
     current: Mapping[str, Any],
     release_id: str | None = None,
 ) -> dict[str, Any]:
-    """Return the plan: every instance goes to its own previous release, or to the named one where it is on the host.
+    """Return the plan: what the last rollout changed goes back, each instance to its own release before it.
+
+    With release_id every instance that has that release goes to it. An instance whose way back was never proven (a
+    dead-man took it back, or a rollback failed) stays on the release it has gone to, and is proven and let in again.
 
     desired tells pool and SLO tier: {host: {instance: release}} as desired_releases() gives it.
     current: {host: result of llm_release_info}. Order is that of the inventory, one host a batch.
     """
     findings: list[dict[str, Any]] = []
     hosts: dict[str, dict[str, dict[str, Any]]] = {}
+    last = _last_rollout(current)
     for host, instances in desired.items():
         info = current.get(host)
         listed = info.get("instances") if isinstance(info, Mapping) and not info.get("unreachable") else None
@@ -42,7 +49,8 @@ def build_rollback_plan(
             continue
         by_name = {item["instance"]: item for item in listed}
         hosts[host] = {
-            name: _entry(host, name, item, by_name.get(name), release_id, findings) for name, item in instances.items()
+            name: _entry(host, name, item, by_name.get(name), release_id, last, findings)
+            for name, item in instances.items()
         }
     order = [host for host, entries in hosts.items() if any(entry["action"] != "none" for entry in entries.values())]
     return {
@@ -57,26 +65,50 @@ def build_rollback_plan(
     }
 
 
+def _state(info: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    found = info.get("instance_state") if info else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _last_rollout(current: Mapping[str, Any]) -> str | None:
+    """Return the newest rollout id that any instance knows; ids begin with their time."""
+    ids = [
+        _state(item).get("rollout_id")
+        for info in current.values()
+        if isinstance(info, Mapping)
+        for item in info.get("instances") or []
+    ]
+    return max((str(one) for one in ids if one), default=None)
+
+
 def _entry(
     host: str,
     name: str,
     wanted: Mapping[str, Any],
     info: Mapping[str, Any] | None,
     release_id: str | None,
+    last: str | None,
     findings: list[dict[str, Any]],
 ) -> dict[str, Any]:
     serving = info.get("current") if info else None
     armed = (info.get("armed") if info else None) or {}
-    target = release_id or armed.get("revert_to") or (info.get("previous") if info else None)
+    state = _state(info)
+    unproven = state.get("state") in UNPROVEN_STATES
+    before = serving if unproven and not armed else (info.get("previous") if info else None)
+    target = release_id or armed.get("revert_to") or before
     here = list(info.get("releases") or []) if info else []
     action, reason = "upgrade", "goes back"
     if target is None or serving is None:
         action, reason = "none", "has no release to go back to"
-    elif target == serving and not armed:
+    elif not release_id and not armed and not unproven and state.get("rollout_id") != last:
+        action, reason = "none", f"was not changed by the last rollout, {last}"
+    elif not release_id and state.get("state") == "rolled_back_verified":
+        action, reason = "none", "has gone back already; to go further back name a release"
+    elif target == serving and not armed and not unproven:
         action, reason = "none", "serves that release already"
     elif target not in here:
         action, reason = "none", f"does not have release {target}"
-    if action == "none" and target != serving:
+    if action == "none" and (release_id or target is None) and target != serving:
         has = f"It has: {', '.join(here) or 'none'}. Name one of them: -e local_llm_rollback_release=ID."
         findings.append(
             finding(
@@ -92,7 +124,7 @@ def _entry(
     description = (info or {}).get("current_description") or wanted["description"]
     return {
         "from": target,
-        "to": serving,
+        "to": (info or {}).get("previous") if target == serving else serving,
         "action": action,
         "reason": reason,
         "pool": wanted["pool"],

@@ -36,6 +36,23 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
+# These run on the controller only, so no host can be unreachable for them.
+ON_THE_CONTROLLER = {
+    f"local_llm.ops.rollout_{name}" for name in ("plan", "journal", "gate", "outcome", "verdict", "report")
+} | {
+    f"ansible.builtin.{name}" for name in ("debug", "fail", "assert", "pause", "set_fact", "add_host", "include_tasks")
+}
+# What runs before a rollout begins: its play ends with the first failure, and it does not ignore lost hosts.
+BEFORE_THE_ROLLOUT = {
+    "plan.yml",
+    "begin.yml",
+    "check_inventory.yml",
+    "preflight.yml",
+    "preflight_rollback.yml",
+    "write_plans.yml",
+}
+
+
 def files(*patterns: str) -> list[Path]:
     """Return the files of the checkout that match."""
     return sorted({p for pattern in patterns for p in CHECKOUT.glob(pattern) if p.is_file()})
@@ -93,6 +110,18 @@ def off_the_rollout_path(node: Any) -> list[str]:
     ] + ["flush_handlers" for key, value in pairs(node) if key.endswith("meta") and value == "flush_handlers"]
 
 
+def remote_and_once(tasks: Any) -> list[str]:
+    """Return the names of tasks that run once and may find a host unreachable.
+
+    With ignore_unreachable, ansible-core 2.19 then ends the whole run at once and exits with 0.
+    """
+    return [
+        str(task.get("name"))
+        for task in tasks_in(tasks)
+        if task.get("run_once") and task.get("delegate_to") != "localhost" and not ON_THE_CONTROLLER & task.keys()
+    ]
+
+
 def unsafe_play_keywords(node: Any) -> list[str]:
     """Return play keywords that do not do what they say: a template is always true, and only linear keeps the order."""
     found = []
@@ -142,6 +171,7 @@ def without_prefix(role: str, names: Iterator[tuple[str, tuple[str, ...]]]) -> l
 PLAYBOOK_FILES = files("playbooks/**/*.yml", "molecule/**/*.yml")
 ROLE_FILES = files("roles/*/tasks/**/*.yml", "roles/*/handlers/**/*.yml")
 ROLLOUT_FILES = files("roles/_release/**/*.yml", "playbooks/upgrade.yml")
+ROLLED_FILES = [path for path in files("roles/_release/tasks/*.yml") if path.name not in BEFORE_THE_ROLLOUT]
 PYTHON_FILES = files("plugins/**/*.py", "tests/**/*.py", "tools/**/*.py", "benchmarks/**/*.py", "molecule/**/*.py")
 
 
@@ -155,6 +185,18 @@ def test_no_failure_is_swallowed_without_a_written_reason(path: Path) -> None:
 def test_nothing_on_the_rollout_path_defeats_its_stop(path: Path) -> None:
     found = off_the_rollout_path(load(path))
     assert not found, f"{relative(path)}: {found}: an always: hides a failure, a handler runs at a time of its own"
+
+
+@pytest.mark.parametrize("path", ROLLED_FILES, ids=relative)
+def test_a_lost_host_cannot_end_a_rollout_as_if_all_were_well(path: Path) -> None:
+    found = remote_and_once(load(path))
+    assert not found, f"{relative(path)}: {found}: run_once, and a host that may be lost; use 'when' on the first host"
+
+
+def test_a_remote_task_that_runs_once_is_found() -> None:
+    task = {"name": "x", "run_once": True, "local_llm.ops.llm_release_info": None, "delegate_to": "gw1"}
+    assert remote_and_once([{"block": [task]}]) == ["x"]
+    assert remote_and_once([{"name": "y", "run_once": True, "local_llm.ops.rollout_journal": {}}]) == []
 
 
 def test_the_rollout_role_has_no_handlers() -> None:
