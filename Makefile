@@ -14,9 +14,9 @@ LAB ?= demo
 LAB_HOSTS ?= gw1=bookworm gpu1=trixie gpu2=trixie gpu3=trixie
 PYTHON := $(BUILD)/venv/bin/python
 export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
-PARTS ?= lint sanity unit molecule rollout-tests
+PARTS ?= lint sanity unit browser molecule rollout-tests
 
-.PHONY: help setup venvs lint sanity unit molecule rollout-tests demo lab-up lab-down lab-list test build clean
+.PHONY: help setup venvs lint sanity unit browser molecule rollout-tests demo lab-up lab-down lab-list test build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -35,6 +35,9 @@ sanity: venvs ## ansible-test sanity; one test: make sanity ARGS="--test validat
 
 unit: venvs ## unit tests with every ansible-core at hand; for pytest: make unit ARGS="-k plan"
 	@tools/unit.sh $(ARGS)
+
+browser: setup ## the HTML report in a real browser, wide and narrow
+	@tools/unit.sh tests/browser $(ARGS)
 
 molecule: setup ## role scenarios on real machines; one of them: make molecule SCENARIO=host
 	@tools/molecule.sh $(SCENARIO)

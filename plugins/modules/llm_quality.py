@@ -136,10 +136,6 @@ report:
     suite_sha256:
       description: Digest of the suite. Reports with the same digest asked the same.
       type: str
-    items:
-      description: One entry per prompt, without its text.
-      type: list
-      elements: dict
     passed:
       description: How many prompts were passed.
       type: int
