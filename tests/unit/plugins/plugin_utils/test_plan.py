@@ -229,7 +229,8 @@ def test_the_rollback_plan_goes_backwards_and_says_where_to() -> None:
     text = rollback_markdown(fleet(3, serial=[1]))
     assert text.index("| gpu3") < text.index("| gpu1")
     assert "llamacpp 0.6.0, tiny r1" in text
-    assert "local-llm-revert@" in text
+    assert "ansible-playbook local_llm.ops.rollback" in text
+    assert "systemctl restart local-llm@INSTANCE" in text
 
 
 def server(host: str, state: str = "ready") -> dict[str, Any]:
@@ -289,8 +290,35 @@ def test_a_rollback_takes_an_armed_instance_to_where_its_dead_man_would() -> Non
 
 def test_an_armed_instance_that_is_back_already_still_has_to_be_settled() -> None:
     armed = {"revert_to": OLD, "deadline": "2026-01-05T10:00:00Z"}
-    entry = back(running(OLD, previous=None, armed=armed, releases=[NEW, OLD]))["hosts"]["gpu1"]["chat"]
-    assert (entry["from"], entry["to"], entry["action"]) == (OLD, OLD, "upgrade")
+    entry = back(running(OLD, previous=NEW, armed=armed, releases=[NEW, OLD]))["hosts"]["gpu1"]["chat"]
+    assert (entry["from"], entry["to"], entry["action"]) == (OLD, NEW, "upgrade")
+
+
+@pytest.mark.parametrize("state", ["rolling_back", "rollback_failed", "unknown"])
+def test_an_instance_whose_way_back_was_never_proven_is_proven_where_it_is(state: str) -> None:
+    left = running(OLD, previous=NEW, releases=[NEW, OLD], instance_state={"state": state, "rollout_id": "r0"})
+    entry = back(left)["hosts"]["gpu1"]["chat"]
+    assert (entry["from"], entry["to"], entry["action"]) == (OLD, NEW, "upgrade")
+
+
+def test_a_rollback_does_not_go_further_back_than_one_release_by_itself() -> None:
+    done = {"state": "rolled_back_verified", "rollout_id": "r0"}
+    plan = back(running(OLD, previous=NEW, releases=[NEW, OLD], instance_state=done))
+    assert (plan["order"], plan["findings"]) == ([], [])
+    assert "gone back already" in plan["hosts"]["gpu1"]["chat"]["reason"]
+
+
+def test_a_rollback_leaves_alone_what_the_last_rollout_did_not_change() -> None:
+    infos = {
+        host: {"instances": [running(NEW, previous=OLD, releases=[NEW, OLD], instance_state=state)]}
+        for host, state in (
+            ("gpu1", {"state": "healthy", "rollout_id": "20260105T100000Z-a"}),
+            ("gpu2", {"state": "healthy", "rollout_id": "20260106T100000Z-b"}),
+        )
+    }
+    plan = build_rollback_plan(rollout_id="r", desired={host: {"chat": wanted()} for host in infos}, current=infos)
+    assert plan["order"] == ["gpu2"]
+    assert "20260106T100000Z-b" in plan["hosts"]["gpu1"]["chat"]["reason"]
 
 
 def test_a_rollback_to_the_release_that_serves_has_nothing_to_do() -> None:
