@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.local_llm.ops.plugins.module_utils._release import ReleaseError, due_reason
 from ansible_collections.local_llm.ops.plugins.module_utils._release_ready import (
@@ -23,7 +23,9 @@ from ansible_collections.local_llm.ops.plugins.module_utils._release_ready impor
 from ansible_collections.local_llm.ops.plugins.module_utils._release_store import InstanceStore
 from ansible_collections.local_llm.ops.plugins.module_utils._release_systemd import Systemd, engine_unit
 
-Waiter = Callable[["Context", str, dict[str, Any], str, float], Readiness]
+# What tells the new run of the service from the old one (None: nobody asked for a restart), and when the wait began.
+WaitingFor = tuple[Optional[str], float]
+Waiter = Callable[["Context", str, dict[str, Any], Optional[str], float], Readiness]
 
 
 def _iso(moment: datetime) -> str:
@@ -70,7 +72,7 @@ def _moved(store: InstanceStore, identity: str) -> str | None:
 
 
 def wait_for_engine(
-    context: Context, identity: str, description: dict[str, Any], invocation_before: str, begun: float
+    context: Context, identity: str, description: dict[str, Any], invocation_before: str | None, begun: float
 ) -> Readiness:
     """Wait on this host for the engine's own health request."""
     store, port = context.store, description["port"]
@@ -111,18 +113,22 @@ class Context:
     def known_releases(self) -> str:
         return ", ".join(identity for identity, _time in self.store.releases()) or "none"
 
-    def begin_restart(self) -> tuple[str, float]:
+    def begin_restart(self) -> WaitingFor:
         """Ask for a restart; return what tells the new run from the old one, and the moment on the monotonic clock."""
         invocation_before = self.systemd.show(self.store.instance).get("InvocationID", "")
         begun = time.monotonic()
         self.systemd.begin_restart(self.store.instance)
         return invocation_before, begun
 
+    def no_restart(self) -> WaitingFor:
+        """Return what to wait for when the service is left as it is: whatever run answers."""
+        return None, time.monotonic()
+
     def serves(self) -> bool:
         """Return whether the instance's service runs (it may still be loading)."""
         return self.systemd.show(self.store.instance).get("ActiveState") == "active"
 
-    def wait(self, identity: str, invocation_before: str, begun: float, event: str) -> dict[str, float]:
+    def wait(self, identity: str, invocation_before: str | None, begun: float, event: str) -> dict[str, float]:
         """Wait until ready and return the seconds; on failure write it down and raise with the last journal lines."""
         store = self.store
         description = store.description(identity)

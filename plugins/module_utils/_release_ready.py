@@ -88,19 +88,25 @@ def port_owned_by(control_group: str, port: int, proc: str = "/proc", cgroup: st
     return False
 
 
-def start_problem(unit: dict[str, str], invocation_before: str) -> str | None:
-    """Return why a unit that was asked to restart will not become ready, or None while it still may."""
+def _under_way(unit: dict[str, str]) -> bool:
+    """Return whether the service manager still has to start, stop or restart the unit."""
+    return unit.get("Job", "") not in ("", "0")
+
+
+def start_problem(unit: dict[str, str], invocation_before: str | None) -> str | None:
+    """Return why a unit will not become ready, or None while it still may. invocation_before as in wait_ready."""
     state, sub_state = unit.get("ActiveState", ""), unit.get("SubState", "")
     how = f"result {unit.get('Result', '')}, exit status {unit.get('ExecMainStatus', '')}"
     same_run = unit.get("InvocationID", "") == invocation_before
-    if same_run and (unit.get("Job", "") not in ("", "0") or state == "deactivating"):
-        return None  # the restart is still on its way
+    if _under_way(unit) or (same_run and state == "deactivating"):
+        return None  # the restart is still on its way, ours or the dead-man's
     if state == "failed":
         return f"the service failed ({how})"
     if same_run:
         return f"the service did not start again (it is {state}/{sub_state}, {how})"
     restarts = int(unit.get("NRestarts") or 0)
-    if restarts > 0:
+    # Without a restart of ours the count tells of days long gone.
+    if restarts > 0 and invocation_before is not None:
         return f"the service exits again and again ({restarts} restarts by the service manager, {how})"
     if state == "inactive" or sub_state == "auto-restart":
         return f"the service exited ({how})"
@@ -127,13 +133,15 @@ def wait_ready(
     probe: Callable[[], int | None],
     owned: Callable[[str], bool | None],
     moved: Callable[[], str | None],
-    invocation_before: str,
+    invocation_before: str | None,
     begun: float,
     timeout_seconds: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Readiness:
     """Wait until a new run of the unit answers its health request with 200.
+
+    invocation_before: the run that was asked to restart; None: no restart was asked for, so any run counts.
 
     show: properties of the unit; probe: status of the health request; owned: whether the unit's control group holds
     the port; moved: the reason to give up because `current` points elsewhere; begun: clock at the restart.
@@ -145,7 +153,12 @@ def wait_ready(
         if problem:
             return Readiness(False, problem, {**unit_seconds(unit, begun), **seconds})
         status: int | None = None
-        if unit.get("ActiveState") == "active" and unit.get("InvocationID") != invocation_before:
+        # With a job under way the process that answers now may be the one that is about to stop.
+        if (
+            unit.get("ActiveState") == "active"
+            and unit.get("InvocationID") != invocation_before
+            and not _under_way(unit)
+        ):
             status = probe()
             elapsed = round(clock() - begun, 3)
             if status is not None:

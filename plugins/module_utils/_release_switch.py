@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._release import ReleaseError, armed_record
-from ansible_collections.local_llm.ops.plugins.module_utils._release_context import Context, Outcome
+from ansible_collections.local_llm.ops.plugins.module_utils._release_context import Context, Outcome, WaitingFor
 
 _REVERTED_STATES = ("rolling_back", "rolled_back_verified")
 
@@ -68,6 +68,7 @@ def switch(context: Context, identity: str, commit_timeout_seconds: int) -> Outc
             f"from {before['current'] or 'no release'} to {identity}",
             write_state=not already_current,
         )
+        # Only a later deadline: any run counts that was not restarted by the service manager since the switch.
         waiting_for = context.begin_restart() if restart else ("", time.monotonic())
     # Without the lock: the dead-man must be able to take it while an engine does not become ready.
     outcome.seconds = context.wait(identity, *waiting_for, event="switch")
@@ -174,36 +175,48 @@ def revert(context: Context, identity: str | None, verified: bool) -> Outcome:
         return _plan_revert(context, identity)
     with store.lock(context.lock_timeout_seconds):
         outcome = _plan_revert(context, identity)
-        if not outcome.changed:
-            return outcome
         target, previous = outcome.predicted["current"], outcome.predicted["previous"]
-        armed, left = store.armed(), store.link("current")
-        moved = left != target
-        store.point("current", target)
-        store.point("previous", previous)
-        rollout_id = context.rollout_id or (armed or {}).get("rollout_id")
-        detail = f"from {left or 'no release'} back to {target or 'no release'}, not verified yet"
-        context.record("reverting", "rolling_back", detail, rollout_id=rollout_id)
-        restart = target is not None and (moved or armed is not None or not context.serves())
-        waiting_for = context.begin_restart() if restart else None
-        if target is None:
-            context.systemd.stop(store.instance)
-            context.systemd.disable(store.instance)
-        # Last, so that a power cut before this line leaves the dead-man to finish the work.
-        store.disarm()
-        context.systemd.stop_timer(store.instance)
-    if waiting_for is not None and target is not None:
-        outcome.seconds = context.wait(target, *waiting_for, event="revert")
+        if outcome.changed:
+            waiting_for, rollout_id = _go_back(context, target, previous)
+        else:
+            waiting_for, rollout_id = context.no_restart(), None
+    if target is None:
+        return outcome
+    # Also where nothing changed: a host that went back by itself may still be loading its engine.
+    seconds = context.wait(target, *waiting_for, event="revert")
+    if outcome.changed:
+        outcome.seconds = seconds
         with store.lock(context.lock_timeout_seconds):
             context.record(
                 "reverted",
                 "rolling_back",
                 f"release {target} answers again, not verified yet",
                 rollout_id=rollout_id,
-                seconds=outcome.seconds.get("ready"),
-                evidence=dict(outcome.seconds),
+                seconds=seconds.get("ready"),
+                evidence=dict(seconds),
             )
     return outcome
+
+
+def _go_back(context: Context, target: str | None, previous: str | None) -> tuple[WaitingFor, str | None]:
+    """Point the links back, restart or stop the service, disarm. Return what to wait for, and whose rollout it was."""
+    store = context.store
+    armed, left = store.armed(), store.link("current")
+    moved = left != target
+    store.point("current", target)
+    store.point("previous", previous)
+    rollout_id = context.rollout_id or (armed or {}).get("rollout_id")
+    detail = f"from {left or 'no release'} back to {target or 'no release'}, not verified yet"
+    context.record("reverting", "rolling_back", detail, rollout_id=rollout_id)
+    restart = target is not None and (moved or armed is not None or not context.serves())
+    waiting_for = context.begin_restart() if restart else context.no_restart()
+    if target is None:
+        context.systemd.stop(store.instance)
+        context.systemd.disable(store.instance)
+    # Last, so that a power cut before this line leaves the dead-man to finish the work.
+    store.disarm()
+    context.systemd.stop_timer(store.instance)
+    return waiting_for, rollout_id
 
 
 def _plan_revert(context: Context, identity: str | None) -> Outcome:

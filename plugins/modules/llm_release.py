@@ -41,9 +41,13 @@ options:
       - V(switched) makes the release O(release_id) the one that serves, and waits until it is ready. When it does not
         become ready the module fails and leaves the dead-man armed.
       - V(committed) confirms the release that serves, disarms the dead-man and removes old releases.
+        It needs no armed change. A first release that was started with O(commit_timeout_seconds=0) is confirmed the
+        same way, once it was proven. The state of the instance becomes C(healthy), and a second call changes nothing.
+        It is refused when the service does not run.
       - V(reverted) goes back to what the dead-man would go back to; without an armed change, to C(previous) or to
         O(release_id).
-        When the instance has gone back already, by itself or by an earlier call, nothing changes.
+        When the instance has gone back already, by itself or by an earlier call, nothing changes and nothing is
+        restarted. The module still waits until the service is ready.
         After a revert from an armed first release, the instance is stopped and has no current release.
       - V(absent) stops the instance and removes its directory. Engines and models stay.
     type: str
@@ -122,6 +126,13 @@ EXAMPLES = r"""
     release_id: "{{ staged.release_id }}"
     commit_timeout_seconds: 600
     rollout_id: r-2026-11-21
+
+- name: Start a first release, which has nothing to go back to
+  local_llm.ops.llm_release:
+    instance: chat
+    state: switched
+    release_id: "{{ staged.release_id }}"
+    commit_timeout_seconds: 0
 
 - name: Confirm it
   local_llm.ops.llm_release:

@@ -50,6 +50,7 @@ BEFORE_THE_ROLLOUT = {
     "preflight.yml",
     "preflight_rollback.yml",
     "write_plans.yml",
+    "refuse_beside_rollout.yml",
 }
 
 

@@ -16,8 +16,9 @@ from ansible_collections.local_llm.ops.plugins.module_utils._canonical import CH
 from ansible_collections.local_llm.ops.plugins.module_utils._release import manifest_digest, release_id
 from ansible_collections.local_llm.ops.plugins.module_utils._release_context import Context, HostClock
 from ansible_collections.local_llm.ops.plugins.module_utils._release_ready import Readiness
-from ansible_collections.local_llm.ops.plugins.module_utils._release_stage import stage
+from ansible_collections.local_llm.ops.plugins.module_utils._release_stage import commit, stage
 from ansible_collections.local_llm.ops.plugins.module_utils._release_store import InstanceStore, Paths
+from ansible_collections.local_llm.ops.plugins.module_utils._release_switch import switch
 from ansible_collections.local_llm.ops.plugins.module_utils._release_systemd import Systemd
 
 MANIFEST = {"model.gguf": "b" * 64}
@@ -122,6 +123,14 @@ class FakeHost:
             previous = sha256_hex(line)
             events.append(record["event"])
         return events
+
+
+def serving(host: FakeHost, *versions: str) -> None:
+    """Let the host serve the versions one after the other, each committed."""
+    for version in versions:
+        host.stage(version)
+        switch(host.context(), host.identity(version), 600)
+        commit(host.context(), None, 9)
 
 
 @pytest.fixture

@@ -102,6 +102,28 @@ def test_a_restart_under_way_from_any_state_is_waited_for(state: str) -> None:
     assert wait([before, before, ACTIVE], [200]).ready
 
 
+def test_without_a_restart_the_run_that_serves_counts_whatever_its_history() -> None:
+    crashed_once = {**OLD, "NRestarts": "3"}
+    found = wait([crashed_once], [503, 200], invocation_before=None)
+    assert found.ready
+    assert found.seconds["ready"] == pytest.approx(0.1)
+
+
+def test_without_a_restart_of_ours_the_one_of_the_dead_man_is_waited_for() -> None:
+    stopping = {**OLD, "ActiveState": "deactivating", "Job": "9"}
+    between = {**OLD, "ActiveState": "inactive", "SubState": "dead", "Job": "9"}
+    found = wait([{**OLD, "Job": "9"}, stopping, between, ACTIVE], [200], invocation_before=None)
+    assert found.ready
+    assert found.seconds["ready"] == pytest.approx(0.3), "the old process must not be asked"
+
+
+@pytest.mark.parametrize(
+    "state", [{"ActiveState": "failed"}, {"ActiveState": "activating", "SubState": "auto-restart"}]
+)
+def test_without_a_restart_a_service_that_crashes_ends_the_wait(state: dict[str, str]) -> None:
+    assert not wait([{**OLD, **state}], [None], invocation_before=None).ready
+
+
 @pytest.mark.parametrize(("status", "words"), [(None, "port is closed"), (503, "HTTP status 503"), (0, "no HTTP")])
 def test_time_that_runs_out_says_what_was_seen_last(status: int | None, words: str) -> None:
     found = wait([ACTIVE], [status])

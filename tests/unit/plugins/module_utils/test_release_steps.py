@@ -1,7 +1,7 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of a release on a host: stage, switch, commit, revert, remove."""
+"""The steps of a release on a host: stage, switch, commit, remove. The way back has a file of its own."""
 
 from __future__ import annotations
 
@@ -14,17 +14,9 @@ from ansible_collections.local_llm.ops.plugins.module_utils._release import Rele
 from ansible_collections.local_llm.ops.plugins.module_utils._release_ready import Readiness
 from ansible_collections.local_llm.ops.plugins.module_utils._release_stage import commit, remove_instance, stage
 from ansible_collections.local_llm.ops.plugins.module_utils._release_switch import revert, switch
-from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.release_host import FakeHost, host
+from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.release_host import FakeHost, host, serving
 
 __all__ = ["host"]
-
-
-def serving(host: FakeHost, *versions: str) -> None:
-    """Let the host serve the versions one after the other, each committed."""
-    for version in versions:
-        host.stage(version)
-        switch(host.context(), host.identity(version), 600)
-        commit(host.context(), None, 9)
 
 
 def tree(host: FakeHost) -> dict[str, str]:
@@ -285,6 +277,27 @@ def test_commit_twice_changes_nothing_the_second_time(host: FakeHost) -> None:
     assert not commit(host.context(), None, 3).changed
 
 
+@pytest.mark.parametrize("state", ["verifying", "switching"])
+def test_a_first_release_without_a_dead_man_is_committed_once_it_serves(host: FakeHost, state: str) -> None:
+    host.stage("v1")
+    switch(host.context(), host.identity("v1"), 0)
+    if state == "switching":  # the module was cut off before the service was ready
+        host.context().record("switching", "switching", "cut off")
+    assert host.state()["state"] == state
+    assert commit(host.context(check_mode=True), None, 3).changed
+    assert commit(host.context(), None, 3).changed
+    assert (host.state()["state"], host.state()["release"]) == ("healthy", host.identity("v1"))
+    assert not commit(host.context(), None, 3).changed
+
+
+def test_a_first_release_without_a_dead_man_that_does_not_run_is_not_committed(host: FakeHost) -> None:
+    host.stage("v1")
+    switch(host.context(), host.identity("v1"), 0)
+    host.active = False
+    with pytest.raises(ReleaseError, match="does not run"):
+        commit(host.context(), None, 3)
+
+
 def test_commit_finishes_one_that_was_cut_off_after_disarming(host: FakeHost) -> None:
     host.stage("v1")
     switch(host.context(), host.identity("v1"), 600)
@@ -314,70 +327,6 @@ def test_commit_prunes_but_never_current_and_previous(host: FakeHost) -> None:
     assert outcome.changed
     assert {identity for identity, _time in host.store.releases()} == {host.identity("v3"), host.identity("v4")}
     assert not commit(host.context(), None, 1).changed
-
-
-# Reverting.
-
-
-def test_revert_of_an_armed_change_restores_both_links(host: FakeHost) -> None:
-    serving(host, "v1", "v2")
-    host.stage("v3")
-    switch(host.context(rollout_id="r3"), host.identity("v3"), 600)
-    assert host.store.link("previous") == host.identity("v2")
-    revert(host.context(), None, False)
-    assert (host.store.link("current"), host.store.link("previous")) == (host.identity("v2"), host.identity("v1"))
-    assert host.store.armed() is None
-    assert (host.state()["state"], host.state()["rollout_id"]) == ("rolling_back", "r3")
-
-
-def test_revert_twice_does_not_go_back_twice(host: FakeHost) -> None:
-    serving(host, "v1", "v2")
-    host.stage("v3")
-    switch(host.context(), host.identity("v3"), 600)
-    revert(host.context(), None, False)
-    assert not revert(host.context(), None, False).changed
-    assert revert(host.context(), None, True).changed
-    assert host.state()["state"] == "rolled_back_verified"
-    assert not revert(host.context(), None, True).changed
-    assert not revert(host.context(), None, False).changed
-    assert host.store.link("current") == host.identity("v2")
-
-
-def test_revert_of_a_first_release_stops_the_instance(host: FakeHost) -> None:
-    host.stage("v1")
-    switch(host.context(), host.identity("v1"), 600)
-    revert(host.context(), None, False)
-    assert host.store.link("current") is None
-    assert not host.active
-    assert "systemctl disable --quiet local-llm@chat.service" in host.calls
-
-
-def test_revert_of_what_was_committed_goes_to_previous_or_to_a_named_release(host: FakeHost) -> None:
-    serving(host, "v1", "v2", "v3")
-    revert(host.context(), None, False)
-    assert (host.store.link("current"), host.store.link("previous")) == (host.identity("v2"), host.identity("v3"))
-    revert(host.context(), host.identity("v1"), False)
-    assert (host.store.link("current"), host.store.link("previous")) == (host.identity("v1"), host.identity("v2"))
-
-
-def test_revert_goes_even_to_a_release_whose_files_were_changed(host: FakeHost) -> None:
-    serving(host, "v1", "v2")
-    (host.directory / "releases" / host.identity("v1") / "environment").write_text("changed")
-    outcome = revert(host.context(), None, False)
-    assert "was changed after it was staged" in outcome.warnings[0]
-    assert host.store.link("current") == host.identity("v1")
-
-
-def test_revert_without_a_way_back_is_refused(host: FakeHost) -> None:
-    serving(host, "v1")
-    with pytest.raises(ReleaseError, match="no previous release"):
-        revert(host.context(), None, False)
-
-
-def test_verified_without_a_revert_is_refused(host: FakeHost) -> None:
-    serving(host, "v1")
-    with pytest.raises(ReleaseError, match="no finished revert"):
-        revert(host.context(), None, True)
 
 
 # Removing, check mode, damage.

@@ -20,12 +20,17 @@ __all__ = ["host"]
 SCRIPT = Path(__file__).resolve().parents[4] / "roles" / "host" / "files" / "revert"
 
 
-def run_script(host: FakeHost) -> tuple[int, list[str], str]:
-    """Run the script; return its exit status, the calls of systemctl, and what it logged."""
+def run_script(host: FakeHost, refused: str = "nothing") -> tuple[int, list[str], str]:
+    """Run the script; return its exit status, the calls of systemctl, and what it logged.
+
+    systemctl fails where the verb `refused` is among its arguments.
+    """
     programs, calls = host.root / "bin", host.root / "systemctl.calls"
     programs.mkdir(exist_ok=True)
     calls.write_text("")
-    (programs / "systemctl").write_text(f'#!/bin/sh\necho "$*" >>{calls}\n')
+    (programs / "systemctl").write_text(
+        f'#!/bin/sh\necho "$*" >>{calls}\ncase " $* " in *" {refused} "*) exit 1 ;; esac\n'
+    )
     (programs / "systemctl").chmod(0o755)
     environment = {
         "PATH": f"{programs}:{os.environ['PATH']}",
@@ -127,6 +132,37 @@ def test_an_interrupted_way_back_is_finished_by_the_next_run(host: FakeHost) -> 
     assert (host.store.link("current"), host.store.link("previous")) == (host.identity("v2"), host.identity("v1"))
     assert host.store.armed() is None
     host.events()
+
+
+START_TIMER = "--no-block start local-llm-revert@chat.timer"
+
+
+@pytest.mark.parametrize(("served_before", "refused"), [(["v1"], "restart"), ([], "stop")])
+def test_a_service_manager_that_refuses_leaves_it_armed_and_the_next_poll_finishes(
+    host: FakeHost, served_before: list[str], refused: str
+) -> None:
+    change(host, *served_before, to="v2")
+    host.set_clock("boot-2", 3.0)
+    for _poll in range(3):
+        status, calls, log = run_script(host, refused)
+        assert status == 1
+        assert host.store.armed() is not None
+        assert calls[-1] == START_TIMER, "at boot nothing polls unless the timer is started"
+        assert "trying again" in log and "local-llm@chat.service" in log
+    status, calls, _log = run_script(host)
+    assert (status, calls[-1]) == (0, STOP_TIMER)
+    assert host.store.armed() is None
+    assert host.store.link("current") == (host.identity("v1") if served_before else None)
+    assert host.events().count("dead_man_reverted") == 1, "one way back is one line"
+
+
+def test_the_second_way_back_is_written_down_too(host: FakeHost) -> None:
+    change(host, "v1", to="v2")
+    for number in (2, 3):
+        host.set_clock(f"boot-{number}", 3.0)
+        run_script(host)
+        switch(host.context(), host.identity("v2"), 600)
+    assert host.events().count("dead_man_reverted") == 2
 
 
 def test_a_torn_journal_line_is_dropped(host: FakeHost) -> None:
