@@ -13,7 +13,6 @@ reports (wall time without engine start, measurement and waiting), and divides t
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "lab"))
 
-from fleet import Fleet
+from fleet import Fleet, read_report
 
 TARGET_PINGS_PER_HOST = 15.0
 
@@ -54,8 +53,7 @@ def main() -> int:
         if done.code != 0:
             print(done.output[-3000:], file=sys.stderr)
             return 2
-        report = json.loads((fleet.newest_rollout() / "report.json").read_text(encoding="utf-8"))
-        hosts += [host["seconds"] for host in report["hosts"]]
+        hosts += [host["seconds"] for host in read_report(done.made_rollout)["hosts"]]
         pings += [ping_seconds(fleet), ping_seconds(fleet)]
     ping = statistics.median(pings)
     print(f"\nping of all hosts: median {ping:.2f} s of {len(pings)} (from {min(pings):.2f} to {max(pings):.2f})")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction, results_by_host
-from ansible_collections.local_llm.ops.plugins.plugin_utils._gate import gate, reason_line
+from ansible_collections.local_llm.ops.plugins.plugin_utils._gate import gate, reasons_text
 from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import read_journal
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 
@@ -53,7 +53,9 @@ class ActionModule(ControllerAction):
             "go": decision["go"],
             "batch_number": number,
             "batches_total": total,
+            "fault": decision["fault"],
             "reasons": decision["reasons"],
+            "reasons_text": reasons_text(decision["reasons"]),
             "checked": decision["checked"],
             "torn": journal.torn is not None,
             "msg": message,
@@ -61,6 +63,5 @@ class ActionModule(ControllerAction):
 
 
 def _no(reasons: list[dict[str, Any]], number: int | None, total: int) -> str:
-    lines = "; ".join(reason_line(reason) for reason in reasons)
     which = f"batch {number} of {total}" if number else "this batch"
-    return f"{which} must not start. {lines}"
+    return f"{which} must not start. {reasons_text(reasons)}"

@@ -26,6 +26,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files im
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired
 from ansible_collections.local_llm.ops.plugins.plugin_utils._freeze import freeze_findings
+from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import read_journal, rollout_state
 from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, serial_findings
@@ -120,6 +121,7 @@ class ActionModule(ControllerAction):
             canary=plain(arguments["canary_host"]) or None,
             serial=_serial(arguments),
             allow_pool_outage=arguments["allow_pool_outage"],
+            completed=_completed(arguments["root"], infos),
         )
 
     def _finish(
@@ -135,6 +137,7 @@ class ActionModule(ControllerAction):
             findings=plan["findings"],
             has_changes=bool(plan["order"]),
             roll={host: _roll(entries) for host, entries in plan["hosts"].items()},
+            settle=_settle(plan),
             text=text,
             markdown=plan_markdown(plan),
             rollback_markdown=rollback_markdown(plan),
@@ -204,8 +207,8 @@ def _wanted(instances: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return _roll(entries)
 
 
-def _roll(instances: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the instances with something to do, as a list to loop over."""
+def _roll(instances: dict[str, dict[str, Any]], carried: bool = False) -> list[dict[str, Any]]:
+    """Return the instances with something to do, and on demand the carried ones, as a list to loop over."""
     return [
         {
             "name": name,
@@ -214,8 +217,40 @@ def _roll(instances: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             **entry,
         }
         for name, entry in instances.items()
-        if entry["action"] != "none"
+        if entry["action"] != "none" or (carried and entry.get("carried"))
     ]
+
+
+def _settle(plan: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return what may have to go back, by host: what the rollout moves, and what an interrupted one has moved."""
+    hosts = [*plan["order"], *(host for host in plan.get("carried") or [] if host not in plan["order"])]
+    return {host: _roll(plan["hosts"][host], carried=True) for host in hosts}
+
+
+def _completed(root: str | None, infos: Any) -> list[str]:
+    """Return which of the rollouts that the hosts remember are known here to have completed."""
+    if not root:
+        return []
+    states = [
+        item.get("instance_state")
+        for info in infos.values()
+        if isinstance(info, dict)
+        for item in info.get("instances") or []
+        if isinstance(item, dict)
+    ]
+    ids = {str(state["rollout_id"]) for state in states if isinstance(state, dict) and state.get("rollout_id")}
+    result = []
+    for rollout_id in sorted(ids):
+        if rollout_id_problem(rollout_id):
+            continue
+        try:
+            journal = read_journal(Path(root).absolute() / rollout_id)
+        except OSError:
+            # It cannot be read, so nothing is known of it: what it brought counts as not completed.
+            continue
+        if journal.intact and rollout_state(journal.lines) == "completed":
+            result.append(rollout_id)
+    return result
 
 
 def _write(result: dict[str, Any]) -> dict[str, str]:

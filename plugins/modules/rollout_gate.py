@@ -14,7 +14,7 @@ author: local_llm.ops contributors (@local-llm-ops)
 description:
   - Says go only when every instance of every earlier batch of the plan is in the journal as healthy with its target
     release, and its host confirms it, with the target release current, the dead-man disarmed, the state healthy and the
-    unit active.
+    unit active. An instance that the plan leaves alone may be in any state that serves.
   - Says no when the journal is broken or names no state of the rollout, when the rollout waits or stops, when any
     instance went back or is unknown, when the hosts are not a batch of the plan or one of them is lost, and when the
     strategy of the play is not linear.
@@ -89,11 +89,21 @@ batches_total:
   description: How many batches the plan has.
   returned: success
   type: int
+fault:
+  description: >-
+    Whether a host itself speaks against an instance that the journal calls healthy, with another current release or
+    with a unit that is not active. False where evidence is only missing.
+  returned: success
+  type: bool
 reasons:
-  description: Why not, each with host, instance, expected and observed. Empty when go.
+  description: Why not, each with host, instance, expected, observed and fault. Empty when go.
   returned: success
   type: list
   elements: dict
+reasons_text:
+  description: The same as one line of text, for the line C(gate_refused) of the journal.
+  returned: success
+  type: str
 checked:
   description: Each C(host/instance) of an earlier batch that gave full evidence.
   returned: success

@@ -12,6 +12,9 @@ author: local_llm.ops contributors (@local-llm-ops)
 description:
   - Reads the journal of a rollout on the controller and says whether it is completed, must be taken back or halts for
     a person.
+  - A line with the event C(gate_refused) counts as a proven fault when its evidence has C(fault) true; otherwise the
+    rollout halts.
+  - Instances that the plan has as carried, promoted by an earlier rollout, count as promoted here too.
   - Runs on the controller and needs no connection.
 extends_documentation_fragment:
   - local_llm.ops.attributes
@@ -62,11 +65,11 @@ outcome:
   returned: phase is V(decide)
   type: str
 take_back:
-  description: Instances by host that were promoted and must go back.
+  description: Instances by host that were promoted and must go back, the carried ones too.
   returned: phase is V(decide)
   type: dict
 failures:
-  description: One sentence for each failed host, in the order of the failures.
+  description: One sentence for each cause with its hosts, in the order of the failures.
   returned: phase is V(decide)
   type: list
   elements: str

@@ -68,7 +68,11 @@ options:
     choices: [forward, back]
     default: forward
   release_id:
-    description: With O(direction=back), the release to go back to. A host that does not have it is a fault.
+    description:
+      - With O(direction=back), the release to go back to. An instance that does not have it stays as it is, with a
+        warning; it is a fault when no instance has it.
+      - Without it the releases that the last rollout brought go, wherever they serve, and a rollback that was
+        interrupted goes on.
     type: str
   canary_host:
     description: The host that goes first. Default is the first host with a change.
@@ -91,7 +95,9 @@ options:
     type: bool
     default: false
   root:
-    description: Directory of all rollouts. The rollout gets a directory of its own in it, named by its id.
+    description:
+      - Directory of all rollouts. The rollout gets a directory of its own in it, named by its id.
+      - The journals in it also tell which earlier rollouts have completed.
     type: path
   write:
     description: Write C(plan.json), C(deployment-plan.md) and C(rollback-plan.md) into the directory of the rollout.
@@ -179,13 +185,27 @@ plan:
       description:
         - Host to instance to C(from), C(to), C(action) (install, upgrade, resume or none), C(reason), C(pool),
           C(slo_tier), C(description), C(previous_description), C(changes), C(bytes_needed) and C(gateway_before).
+        - C(carried) is true where an earlier rollout that did not complete has brought the release to which others of
+          the pool still move. There C(action) is V(none), and C(from) is the release before.
+        - C(share_limit_percent) is the largest share at which the instance may be let in, so that the hosts of its
+          pool in one batch stay within 100 percent.
       type: dict
+    carried:
+      description: Hosts with a carried instance, sorted. They are in C(order) only when they have something else to do.
+      type: list
+      elements: str
     findings:
       description: The findings.
       type: list
       elements: dict
 roll:
   description: Host to the list of its instances with something to do, each with its name and what the plan says.
+  returned: when O(release_infos) is given
+  type: dict
+settle:
+  description: >-
+    Host to the list of its instances that may have to go back, as in C(roll) and the carried ones too, for each host
+    that has any.
   returned: when O(release_infos) is given
   type: dict
 has_changes:

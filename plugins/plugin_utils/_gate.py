@@ -24,9 +24,11 @@ def gate(
     batch_hosts: Sequence[str],
     strategy: str | None = None,
 ) -> dict[str, Any]:
-    """Return {"go", "batch" (from 1, or None), "reasons", "checked"} for the batch with these hosts.
+    """Return {"go", "batch" (from 1, or None), "fault", "reasons", "checked"} for the batch with these hosts.
 
-    A reason is {"host", "instance", "expected", "observed"}. "checked" are the "host/instance" that gave evidence.
+    A reason is {"host", "instance", "expected", "observed", "fault"}. A fault is what a host itself says against an
+    instance that counts as healthy: another release, or a unit that does not run. What is only missing is none.
+    "checked" are the "host/instance" that gave evidence.
     """
     reasons: list[dict[str, Any]] = []
     checked: list[str] = []
@@ -37,7 +39,7 @@ def gate(
     if index is None:
         expected = "the hosts of one batch of the plan"
         reasons.append(_reason(None, None, expected, f"batch of {', '.join(batch_hosts) or 'no hosts'}"))
-        return {"go": False, "batch": None, "reasons": reasons, "checked": checked}
+        return {"go": False, "batch": None, "fault": False, "reasons": reasons, "checked": checked}
     for host in plan["batches"][index]:
         if host not in batch_hosts:
             reasons.append(_reason(host, None, f"active in batch {index + 1}", "failed or unreachable in this batch"))
@@ -48,11 +50,14 @@ def gate(
             if not instances:
                 reasons.append(_reason(host, None, f"instances of batch {number} in the plan", "none"))
             for instance, entry in instances.items():
-                found = _line_reasons(host, instance, entry, last) + _info_reasons(host, instance, entry, release_infos)
+                found = _line_reasons(host, instance, entry, last)
+                promoted = not found and (entry["action"] != "none" or bool(entry.get("carried")))
+                found += _info_reasons(host, instance, entry, release_infos, promoted)
                 reasons += found
                 if not found:
                     checked.append(f"{host}/{instance}")
-    return {"go": not reasons, "batch": index + 1, "reasons": reasons, "checked": checked}
+    fault = any(reason["fault"] for reason in reasons)
+    return {"go": not reasons, "batch": index + 1, "fault": fault, "reasons": reasons, "checked": checked}
 
 
 def batch_index(plan: Mapping[str, Any], batch_hosts: Sequence[str]) -> int | None:
@@ -68,7 +73,12 @@ def batch_index(plan: Mapping[str, Any], batch_hosts: Sequence[str]) -> int | No
 def reason_line(reason: Mapping[str, Any]) -> str:
     """Return a reason as one line."""
     where = "/".join(str(part) for part in (reason["host"], reason["instance"]) if part) or "rollout"
-    return f"{where}: expected {reason['expected']}, found {reason['observed']}"
+    return " ".join(f"{where}: expected {reason['expected']}, found {reason['observed']}".split())
+
+
+def reasons_text(reasons: Sequence[Mapping[str, Any]]) -> str:
+    """Return all reasons as one line."""
+    return "; ".join(reason_line(reason) for reason in reasons)
 
 
 def _journal_reasons(plan: Mapping[str, Any], journal: Journal) -> list[dict[str, Any]]:
@@ -113,9 +123,9 @@ def _line_reasons(
 
 
 def _info_reasons(
-    host: str, instance: str, entry: Mapping[str, Any], release_infos: Mapping[str, Any]
+    host: str, instance: str, entry: Mapping[str, Any], release_infos: Mapping[str, Any], promoted: bool
 ) -> list[dict[str, Any]]:
-    """Return what the host itself does not confirm."""
+    """Return what the host itself does not confirm; of a promoted instance, what it says against it is a fault."""
     info = release_infos.get(host)
     if not isinstance(info, Mapping) or info.get("failed") or info.get("unreachable") or info.get("skipped"):
         observed = (
@@ -128,18 +138,29 @@ def _info_reasons(
     if found is None:
         return [_reason(host, instance, "the instance on the host", "not there")]
     state = found.get("instance_state")
-    wanted = (
+    wanted = [
         ("current release", entry["to"], found.get("current")),
         ("dead-man", "disarmed", "armed" if found.get("armed") or "armed" not in found else "disarmed"),
-        ("state on the host", "healthy", state.get("state") if isinstance(state, Mapping) else None),
         ("unit state", "active", found.get("active_state")),
-    )
+    ]
+    if entry["action"] != "none":
+        # What this rollout leaves alone may be verifying (site) or rolled_back_verified, and serve well.
+        state_found = state.get("state") if isinstance(state, Mapping) else None
+        wanted.insert(2, ("state on the host", "healthy", state_found))
     return [
-        _reason(host, instance, f"{what} {expected}", f"{what} {observed if observed is not None else 'missing'}")
+        _reason(
+            host,
+            instance,
+            f"{what} {expected}",
+            f"{what} {observed if observed is not None else 'missing'}",
+            fault=promoted and observed is not None and what in ("current release", "unit state"),
+        )
         for what, expected, observed in wanted
         if observed != expected
     ]
 
 
-def _reason(host: str | None, instance: str | None, expected: str, observed: str) -> dict[str, Any]:
-    return {"host": host, "instance": instance, "expected": expected, "observed": observed}
+def _reason(
+    host: str | None, instance: str | None, expected: str, observed: str, fault: bool = False
+) -> dict[str, Any]:
+    return {"host": host, "instance": instance, "expected": expected, "observed": observed, "fault": fault}

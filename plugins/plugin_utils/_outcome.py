@@ -14,6 +14,8 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import host
 SCOPES = ("fleet", "batch")
 # A verdict that lacks proof halts for a person; it does not condemn the hosts that were proven healthy before.
 HALTING_VERDICTS = ("inconclusive", "error", "no_approval")
+# The gate's refusal in the journal; a fault when a host itself says against what was proven before.
+REFUSED_EVENT = "gate_refused"
 # Instances in these states were never taken out of service by the rollout.
 UNTOUCHED_STATES = ("pending", "staged")
 
@@ -24,7 +26,8 @@ def decide(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict[s
     """Return {"outcome", "take_back", "failures"} after the last batch.
 
     outcome: completed (every planned instance is healthy), rolling_back or halted.
-    take_back: {host: [instances]} that were promoted in this rollout and must go back too.
+    take_back: {host: [instances]} that were promoted, in this rollout or in the one that it goes on with, and must go
+    back too.
     failures: one sentence per cause, with the hosts that it stopped, in the order in which they failed.
     """
     if scope not in SCOPES:
@@ -71,9 +74,13 @@ def conclude(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict
             "at the next boot. When the host answers again, run upgrade or rollback once more."
         )
         return {"state": "halted", "message": message, "release_lock": False}
-    if all(state in UNTOUCHED_STATES for state in states.values()):
+    carried = _carried(plan)
+    untouched = all(state in UNTOUCHED_STATES for where, state in states.items() if where not in carried)
+    if untouched and not decision["take_back"] and all(states[where] == "healthy" for where in carried):
+        serve = f"{names['healthy']} keep the new release, all others" if carried else "all"
         message = (
-            f"{what} No host was taken out of service; all serve their old release. Mend it, then run upgrade again."
+            f"{what} No host was taken out of service; {serve} serve their old release. "
+            "Mend it, then run upgrade again."
         )
         return {"state": "halted", "message": message, "release_lock": True}
     if decision["take_back"]:
@@ -96,14 +103,26 @@ def conclude(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict
 
 
 def _states(plan: Mapping[str, Any], lines: Sequence[Line]) -> dict[tuple[str, str], str]:
-    """Return the last state of every instance that the plan changes."""
+    """Return the last state of every instance that the plan changes, or carries over from an interrupted rollout."""
     last = host_lines(lines)
     states: dict[tuple[str, str], str] = {}
     for host in (host for batch in plan["batches"] for host in batch):
         for instance, entry in plan["hosts"].get(host, {}).items():
             if entry["action"] != "none":
                 states[host, instance] = str(last.get(f"{host}/{instance}", {}).get("state", "pending"))
+    for host, instance in _carried(plan):
+        states[host, instance] = str(last.get(f"{host}/{instance}", {}).get("state", "healthy"))
     return states
+
+
+def _carried(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the instances that an interrupted rollout has promoted already."""
+    return [
+        (host, instance)
+        for host, entries in plan["hosts"].items()
+        for instance, entry in entries.items()
+        if entry.get("carried")
+    ]
 
 
 def _failures(lines: Sequence[Line]) -> list[str]:
@@ -112,21 +131,28 @@ def _failures(lines: Sequence[Line]) -> list[str]:
     for line in lines:
         # A way back that failed counts until a later one is proven.
         stands = line["event"] == "rollback_failed" and any(line is other for other in last)
-        if line["event"] in ("failed", "stage_failed") or stands:
+        # A gate that only repeats an earlier failure tells nothing new.
+        refused = line["event"] == REFUSED_EVENT and (_is_fault(line) or not causes)
+        if line["event"] in ("failed", "stage_failed") or stands or refused:
             # The first line says what happened; what follows it in the journal is log text.
             text = (line["detail"].splitlines() or ["failed"])[0].rstrip(".")
             hosts = causes.setdefault(text, [])
-            if line["host"] not in hosts:
-                hosts.append(line["host"])
+            where = line["host"] or "gate"
+            if where not in hosts:
+                hosts.append(where)
     return [f"{', '.join(hosts)}: {text}." for text, hosts in causes.items()]
 
 
 def _halts(lines: Iterable[Line]) -> bool:
     """Tell whether the rollout stopped for want of proof or of a yes, not because of a proven fault."""
-    faults = [line for line in lines if line["event"] == "failed"]
+    faults = [line for line in lines if line["event"] == "failed" or _is_fault(line)]
     if not faults:
         return True
     return all(line["evidence"].get("verdict") in HALTING_VERDICTS for line in faults)
+
+
+def _is_fault(line: Line) -> bool:
+    return bool(line["event"] == REFUSED_EVENT and line["evidence"].get("fault") is True)
 
 
 def _names(states: Mapping[tuple[str, str], str], wanted: str) -> str:

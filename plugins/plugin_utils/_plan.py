@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding, nearest
 from ansible_collections.local_llm.ops.plugins.plugin_utils._batches import batches, check_serial, order_hosts
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import names
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_carried import with_carried, with_share_limits
 
 SCHEMA = 1
 SOURCE = "plan"
@@ -27,18 +28,21 @@ def build_plan(
     canary: str | None = None,
     serial: Sequence[int | str] = (1, "10%", "50%", "100%"),
     allow_pool_outage: bool = False,
+    completed: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the plan.
 
     desired: {host: {instance: release}} as desired_releases() gives it, hosts in inventory order.
-    current: {host: result of llm_release_info}.
+    current: {host: result of llm_release_info}. completed: ids of earlier rollouts that are known to have completed.
     The plan's "order" lists the hosts with a change, the canary first: a play over these hosts in this order with the
-    same serial makes the plan's "batches".
+    same serial makes the plan's "batches". "carried" are hosts with an instance that an interrupted rollout has brought
+    to the release of this one already; it is in no batch for that, and goes back with the others.
     """
     findings: list[dict[str, Any]] = []
     hosts: dict[str, dict[str, dict[str, Any]]] = {}
+    known: dict[str, dict[str, Mapping[str, Any]]] = {}
     for host, instances in desired.items():
-        found = _current_instances(host, current.get(host), findings)
+        found = known[host] = _current_instances(host, current.get(host), findings)
         hosts[host] = {name: _entry(host, name, item, found.get(name), findings) for name, item in instances.items()}
         for name in found:
             if name not in instances and found[name].get("current"):
@@ -47,6 +51,8 @@ def build_plan(
     findings = findings + _canary_findings(canary, list(hosts), changing) + serial_findings(serial)
     order = order_hosts(changing, canary)
     planned = [] if serial_findings(serial) else batches(order, serial)
+    hosts, carried = with_carried(hosts, known, completed)
+    hosts = with_share_limits(hosts, planned)
     return {
         "schema": SCHEMA,
         "rollout_id": rollout_id,
@@ -55,6 +61,7 @@ def build_plan(
         "order": order,
         "batches": planned,
         "hosts": hosts,
+        "carried": carried,
         "findings": findings + _pool_findings(hosts, planned, allow_pool_outage),
     }
 

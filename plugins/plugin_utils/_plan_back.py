@@ -18,6 +18,9 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import SCHEMA,
 
 # An instance in one of these has gone back, and nobody has proven that it serves well.
 UNPROVEN_STATES = ("rolling_back", "rollback_failed", "unknown")
+# An instance in one of these serves what the rollout brought it; one in the others has left that.
+PROMOTED_STATES = ("healthy", "verifying")
+LEFT_STATES = ("rolling_back", "rolled_back_verified")
 
 
 def build_rollback_plan(
@@ -27,10 +30,12 @@ def build_rollback_plan(
     current: Mapping[str, Any],
     release_id: str | None = None,
 ) -> dict[str, Any]:
-    """Return the plan: what the last rollout changed goes back, each instance to its own release before it.
+    """Return the plan: the releases that the last rollout brought go, each instance back to its own release before.
 
-    With release_id every instance that has that release goes to it. An instance whose way back was never proven (a
-    dead-man took it back, or a rollback failed) stays on the release it has gone to, and is proven and let in again.
+    It asks for releases, not for the instances of one run: so it also takes back what an interrupted run before had
+    promoted, and goes on where a rollback was killed. With release_id every instance that has that release goes to it.
+    An instance whose way back was never proven (a dead-man took it back, or a rollback failed) stays on the release it
+    has gone to, and is proven and let in again.
 
     desired tells pool and SLO tier: {host: {instance: release}} as desired_releases() gives it.
     current: {host: result of llm_release_info}. Order is that of the inventory, one host a batch.
@@ -38,6 +43,8 @@ def build_rollback_plan(
     findings: list[dict[str, Any]] = []
     hosts: dict[str, dict[str, dict[str, Any]]] = {}
     last = _last_rollout(current)
+    brought = _brought(desired, current, last)
+    known = release_id is None or _is_anywhere(current, release_id)
     for host, instances in desired.items():
         info = current.get(host)
         listed = info.get("instances") if isinstance(info, Mapping) and not info.get("unreachable") else None
@@ -49,7 +56,7 @@ def build_rollback_plan(
             continue
         by_name = {item["instance"]: item for item in listed}
         hosts[host] = {
-            name: _entry(host, name, item, by_name.get(name), release_id, last, findings)
+            name: _entry(host, name, item, by_name.get(name), release_id, last, brought, known, findings)
             for name, item in instances.items()
         }
     order = [host for host, entries in hosts.items() if any(entry["action"] != "none" for entry in entries.values())]
@@ -61,6 +68,7 @@ def build_rollback_plan(
         "order": order,
         "batches": [[host] for host in order],
         "hosts": hosts,
+        "carried": [],
         "findings": findings,
     }
 
@@ -72,13 +80,49 @@ def _state(info: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 def _last_rollout(current: Mapping[str, Any]) -> str | None:
     """Return the newest rollout id that any instance knows; ids begin with their time."""
-    ids = [
-        _state(item).get("rollout_id")
-        for info in current.values()
-        if isinstance(info, Mapping)
-        for item in info.get("instances") or []
-    ]
+    ids = [_state(item).get("rollout_id") for _host, item in _instances(current)]
     return max((str(one) for one in ids if one), default=None)
+
+
+def _instances(current: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return every instance that a host told of, with its host."""
+    return [
+        (host, item)
+        for host, info in current.items()
+        if isinstance(info, Mapping) and isinstance(info.get("instances"), Sequence)
+        for item in info["instances"]
+        if isinstance(item, Mapping)
+    ]
+
+
+def _brought(
+    desired: Mapping[str, Mapping[str, Mapping[str, Any]]], current: Mapping[str, Any], last: str | None
+) -> set[str]:
+    """Return the releases that the last rollout brought; when it was a way back, those that it took away."""
+    result: set[str | None] = set()
+    for host, item in _instances(current):
+        state = _state(item)
+        if state.get("rollout_id") != last:
+            continue
+        serving = item.get("current")
+        if state.get("state") in LEFT_STATES:
+            result.add(item.get("previous"))
+            # The way back of a change that was armed restores the link `previous` from before it; then the inventory
+            # still tells what the instance has left.
+            wanted = desired.get(host, {}).get(str(item.get("instance")), {}).get("release_id")
+            if wanted != serving:
+                result.add(wanted)
+        else:
+            # Also rollback_failed: the host writes that when it could not leave the release.
+            result.add(serving)
+    return {one for one in result if one}
+
+
+def _is_anywhere(current: Mapping[str, Any], release_id: str) -> bool:
+    return any(
+        release_id == item.get("current") or release_id in (item.get("releases") or [])
+        for _host, item in _instances(current)
+    )
 
 
 def _entry(
@@ -88,6 +132,8 @@ def _entry(
     info: Mapping[str, Any] | None,
     release_id: str | None,
     last: str | None,
+    brought: set[str],
+    known: bool,
     findings: list[dict[str, Any]],
 ) -> dict[str, Any]:
     serving = info.get("current") if info else None
@@ -100,10 +146,12 @@ def _entry(
     action, reason = "upgrade", "goes back"
     if target is None or serving is None:
         action, reason = "none", "has no release to go back to"
-    elif not release_id and not armed and not unproven and state.get("rollout_id") != last:
-        action, reason = "none", f"was not changed by the last rollout, {last}"
-    elif not release_id and state.get("state") == "rolled_back_verified":
+    elif not release_id and not armed and state.get("state") == "rolled_back_verified":
         action, reason = "none", "has gone back already; to go further back name a release"
+    elif not release_id and not armed and not unproven and serving not in brought:
+        action, reason = "none", f"does not serve a release that the last rollout, {last}, brought"
+    elif not release_id and not armed and not unproven and state.get("state") not in PROMOTED_STATES:
+        action, reason = "none", f"is {state.get('state') or 'in no known state'}, which no rollout let in"
     elif target == serving and not armed and not unproven:
         action, reason = "none", "serves that release already"
     elif target not in here:
@@ -113,7 +161,7 @@ def _entry(
         findings.append(
             finding(
                 "rollback",
-                "fail" if release_id else "warn",
+                "fail" if not known else "warn",
                 f"{host}/{name}",
                 observed=reason,
                 expected="a release to go back to",
@@ -134,4 +182,6 @@ def _entry(
         "previous_description": None,
         "changes": [],
         "bytes_needed": 0,
+        "carried": False,
+        "share_limit_percent": 100,
     }

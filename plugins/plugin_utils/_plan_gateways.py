@@ -18,7 +18,7 @@ def add_gateways(plan: Mapping[str, Any], gateway_infos: Mapping[str, Any]) -> d
     """Return the plan with "gateway_before" (ready, drain or maint) at each changing instance, and findings added.
 
     gateway_infos: {gateway host: result of gateway_info}. A server that was out of service on any gateway before the
-    rollout stays so after it.
+    rollout stays so after it. What an interrupted rollout has drained under a lease counts as it was before.
     """
     findings = list(plan["findings"])
     tables: dict[str, dict[tuple[str, str], str]] = {}
@@ -29,7 +29,7 @@ def add_gateways(plan: Mapping[str, Any], gateway_infos: Mapping[str, Any]) -> d
             action = "Make its admin socket answer (systemctl status haproxy there), or run site on it."
             findings.append(_fail("gateway_info", f"gateway {gateway}", observed, "its servers", action))
             continue
-        tables[gateway] = {(s["pool"], s["server"]): str(s.get("admin_state")) for s in servers}
+        tables[gateway] = {(s["pool"], s["server"]): _before(s) for s in servers}
     hosts: dict[str, dict[str, Any]] = {}
     for host, instances in plan["hosts"].items():
         hosts[host] = {}
@@ -39,13 +39,21 @@ def add_gateways(plan: Mapping[str, Any], gateway_infos: Mapping[str, Any]) -> d
                 server = (entry["pool"], f"{host}-{name}")
                 if server in table:
                     states[gateway] = table[server]
-                elif entry["action"] != "none":
+                elif entry["action"] != "none" or entry.get("carried"):
                     observed = f"not known to gateway {gateway}"
                     action = f"Run site, so that {gateway} learns about the instance."
                     expected = f"server {server[1]} in pool {server[0]}"
                     findings.append(_fail("gateway_server", f"{host}/{name}", observed, expected, action))
             hosts[host][name] = {**entry, "gateway_before": _worst(states.values())}
     return {**plan, "hosts": hosts, "findings": findings}
+
+
+def _before(server: Mapping[str, Any]) -> str:
+    """Return the state of a server, or the one from before a lease that stands."""
+    lease = server.get("lease")
+    before = lease.get("before") if isinstance(lease, Mapping) else None
+    state = before.get("state") if isinstance(before, Mapping) else None
+    return str(state or server.get("admin_state"))
 
 
 def _worst(states: Any) -> str | None:

@@ -64,6 +64,10 @@ def rollback_markdown(plan: Mapping[str, Any]) -> str:
         for name, entry in plan["hosts"][host].items():
             if entry["action"] != "none":
                 rows.append((host, name, entry["to"], *_way_back(entry)))
+    for host in plan.get("carried") or []:
+        for name, entry in plan["hosts"][host].items():
+            if entry.get("carried"):
+                rows.append((host, name, entry["to"], *_way_back(entry)))
     lines = [f"# Rollback plan {plan['rollout_id']}", ""]
     if not rows:
         return "\n".join([*lines, "Nothing changes, so there is nothing to go back from."]) + "\n"
@@ -124,6 +128,8 @@ def _row(batch: str, host: str, name: str, entry: Mapping[str, Any]) -> tuple[st
 def _way_back(entry: Mapping[str, Any]) -> tuple[str, str]:
     if entry["action"] == "install":
         return "no release", "nothing ran before: the instance is taken out of its pool"
+    if entry.get("carried"):
+        return entry["from"], "the release before, which an earlier rollout replaced"
     if entry["action"] == "resume":
         return "its previous release", "what the link `previous` on the host names"
     before = entry["previous_description"]

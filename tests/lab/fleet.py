@@ -26,20 +26,60 @@ from local_lab.shell import LabError  # noqa: E402
 
 CLIENT_KEY = "lab-demo-key-no-secret"
 GATEWAY_PORT = 8080
+# A client that sent less than this part of its schedule has not watched the rollout.
+LEAST_SENT_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class PlaybookRun:
-    """How a playbook ended: exit code, everything it printed, and its wall time."""
+    """How a playbook ended: exit code, everything it printed, its wall time, and the rollout directory that it made."""
 
     code: int
     output: str
     seconds: float
+    rollout: Path | None = None
 
     @property
     def changed(self) -> int:
         """Sum of the recap's changed= over all hosts."""
         return sum(int(part.split("=")[1]) for part in self.output.split() if part.startswith("changed="))
+
+    @property
+    def outcome(self) -> str:
+        """Outcome of the rollout of this very run, in the words of the journal."""
+        return str(read_report(self.made_rollout)["outcome"])
+
+    @property
+    def made_rollout(self) -> Path:
+        """The directory of the rollout of this very run; LookupError when it was refused before it made one."""
+        if self.rollout is None:
+            raise LookupError(
+                f"This run made no rollout directory (exit code {self.code}): it was refused, or had nothing to do. "
+                f"The end of its output:\n{self.output[-3000:]}"
+            )
+        return self.rollout
+
+
+def read_report(directory: Path) -> dict[str, Any]:
+    """Return the report of a rollout; LookupError when it did not get as far as writing one."""
+    path = directory / "report.json"
+    if not path.exists():
+        raise LookupError(
+            f"Rollout {directory.name} ended without a report: {path} is missing. See journal.jsonl there."
+        )
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
+def made_since(before: set[Path], now: set[Path]) -> Path | None:
+    """Return the one directory that is there now and was not before; None when there is none."""
+    new = sorted(now - before)
+    if len(new) > 1:
+        names = ", ".join(path.name for path in new)
+        raise LookupError(
+            f"More than one rollout was made at the same time, so none can be told to be of this run: {names}"
+        )
+    return new[0] if new else None
 
 
 @dataclass(frozen=True)
@@ -52,42 +92,86 @@ class Traffic:
     errors: dict[str, int] = field(default_factory=dict)
 
 
+def read_lines(text: str) -> tuple[list[dict[str, Any]], int | None]:
+    """Return (the requests that have ended, how many were sent: None until the client has ended in good order)."""
+    lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+    sent = next((int(line["sent"]) for line in lines if line.get("summary")), None)
+    return [line for line in lines if not line.get("summary")], sent
+
+
+def traffic_of(outcomes: Sequence[dict[str, Any]], since: float = 0.0) -> Traffic:
+    """Return what became of the requests sent since a Unix time."""
+    chosen = [outcome for outcome in outcomes if outcome["sent_at"] >= since]
+    errors: dict[str, int] = {}
+    for outcome in chosen:
+        if not outcome["ok"]:
+            errors[outcome["error"]] = errors.get(outcome["error"], 0) + 1
+    return Traffic(len(chosen), sum(errors.values()), max((o["seconds"] for o in chosen), default=0.0), errors)
+
+
+def whole_traffic(text: str, code: int, due: float) -> Traffic:
+    """Return the traffic of a client that has ended; raise when it cannot vouch for what clients saw.
+
+    code: its exit code; due: how many requests its schedule asked for until it was stopped.
+    """
+    outcomes, sent = read_lines(text)
+    if code != 0 or sent is None:
+        raise RuntimeError(
+            f"The steady client ended with exit code {code} after {len(outcomes)} requests: see its output."
+        )
+    if len(outcomes) != sent:
+        raise RuntimeError(f"The steady client sent {sent} requests but knows the end of {len(outcomes)} only.")
+    if sent < LEAST_SENT_SHARE * due:
+        raise RuntimeError(
+            f"The steady client sent {sent} requests where {due:.0f} were due: it was too slow to judge by."
+        )
+    return traffic_of(outcomes)
+
+
 class Client:
     """A steady client under way."""
 
-    def __init__(self, process: subprocess.Popen[bytes], path: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], path: Path, rate: float, seconds: float) -> None:
         self.process = process
         self.path = path
+        self.rate = rate
+        self.seconds = seconds
+        self.started = time.monotonic()
+        self.ended: float | None = None
 
-    def outcomes(self) -> list[dict[str, Any]]:
-        """Return the requests that have been answered so far."""
-        if not self.path.exists():
-            return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    def text(self) -> str:
+        """Return what the client has written so far."""
+        return self.path.read_text(encoding="utf-8") if self.path.exists() else ""
 
     def traffic(self, since: float = 0.0) -> Traffic:
-        """Return what became of the requests sent since a Unix time."""
-        chosen = [outcome for outcome in self.outcomes() if outcome["sent_at"] >= since]
-        errors: dict[str, int] = {}
-        for outcome in chosen:
-            if not outcome["ok"]:
-                errors[outcome["error"]] = errors.get(outcome["error"], 0) + 1
-        return Traffic(len(chosen), sum(errors.values()), max((o["seconds"] for o in chosen), default=0.0), errors)
+        """Return what became of the requests sent since a Unix time, as far as they have ended. To judge: finish()."""
+        return traffic_of(read_lines(self.text())[0], since)
+
+    def finish(self) -> Traffic:
+        """End the client and return what became of all its requests; raise when it died or fell behind its schedule."""
+        code = self.stop()
+        lasted = min(self.seconds, (self.ended or time.monotonic()) - self.started)
+        return whole_traffic(self.text(), code, self.rate * lasted)
 
     def wait_answered(self, count: int, seconds: float = 30.0) -> None:
         """Wait until that many requests have been answered well; raise TimeoutError when they are not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if sum(1 for outcome in self.outcomes() if outcome["ok"]) >= count:
+            traffic = self.traffic()
+            if traffic.sent - traffic.failed >= count:
                 return
+            if self.process.poll() is not None:
+                raise RuntimeError(f"The steady client ended by itself with exit code {self.process.returncode}")
             time.sleep(0.2)
         raise TimeoutError(f"Fewer than {count} requests were answered within {seconds:.0f} s: {self.traffic()}")
 
-    def stop(self) -> None:
-        """End the client after the requests under way."""
+    def stop(self) -> int:
+        """End the client after the requests under way and return its exit code. A second call does nothing."""
+        if self.ended is None:
+            self.ended = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=90)
+        return self.process.wait(timeout=90)
 
 
 class Fleet:
@@ -163,24 +247,24 @@ class Fleet:
 
     def playbook(self, playbook: str, *extra: str) -> PlaybookRun:
         """Run a playbook to its end."""
-        started = time.monotonic()
+        before, started = self.rollout_directories(), time.monotonic()
         process = self.start_playbook(playbook, *extra)
         output, _nothing = process.communicate()
-        return PlaybookRun(process.returncode, output, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        return PlaybookRun(process.returncode, output, seconds, made_since(before, self.rollout_directories()))
 
     def upgrade(self, release: str, *extra: str) -> PlaybookRun:
         """Run upgrade with one of the releases of inventories/lab/releases."""
         path = CHECKOUT / "inventories" / "lab" / "releases" / f"{release}.yml"
         return self.playbook("upgrade", "-e", f"@{path}", *extra)
 
-    def newest_rollout(self) -> Path:
-        """Return the directory of the newest rollout."""
-        return max(self.rollouts.iterdir(), key=lambda path: path.name)
+    def rollout_directories(self) -> set[Path]:
+        """Return the directories of all rollouts so far."""
+        return set(self.rollouts.iterdir()) if self.rollouts.exists() else set()
 
-    def outcome(self) -> str:
-        """Return the outcome of the newest rollout, in the words of the journal."""
-        report = json.loads((self.newest_rollout() / "report.json").read_text(encoding="utf-8"))
-        return str(report["outcome"])
+    def newest_rollout(self) -> Path:
+        """Return the directory of the newest rollout, whoever made it. That of one run: PlaybookRun.made_rollout."""
+        return max(self.rollout_directories(), key=lambda path: path.name)
 
     def releases(self) -> dict[str, dict[str, Any]]:
         """Return {host: state.json of instance chat, plus the release that current points to} of every GPU host."""
@@ -211,7 +295,7 @@ class Fleet:
              "--rate", str(rate), "--seconds", str(seconds), "--to", str(path)],
             env={**os.environ, "LOCAL_LLM_CLIENT_KEY": CLIENT_KEY},
         )  # fmt: skip
-        client = Client(process, path)
+        client = Client(process, path, rate, seconds)
         try:
             yield client
         finally:

@@ -6,7 +6,8 @@
 
 Requests go out on a fixed schedule, whether or not earlier ones have been answered. Each becomes one JSON line:
 number, sent_at (Unix seconds), seconds, ttft_seconds, events, ok, error. SIGTERM or SIGINT ends it after the requests
-under way; --seconds bounds it. It never sends prompts anywhere but to the URL given.
+under way; --seconds bounds it. The last line is a summary with the number of requests sent; without it the client died.
+It never sends prompts anywhere but to the URL given.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ def main() -> int:
             todo.put(None)
         for worker in workers:
             worker.join()
+        sink.write(json.dumps({"summary": True, "sent": sent}) + "\n")
     return 0
 
 

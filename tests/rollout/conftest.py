@@ -19,7 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 
-from fleet import Client, Fleet
+from fleet import Client, Fleet, PlaybookRun, made_since
 
 HOSTS = ("gpu1", "gpu2", "gpu3")
 LAB = os.environ.get("LOCAL_LLM_TEST_LAB", "rollout")
@@ -67,15 +67,14 @@ class Rollout:
     """An upgrade under way."""
 
     def __init__(self, fleet: Fleet, *extra: str) -> None:
-        self.before = set(fleet.rollouts.iterdir()) if fleet.rollouts.exists() else set()
+        self.before, self.started = fleet.rollout_directories(), time.monotonic()
         self.fleet = fleet
         self.process: subprocess.Popen[str] = fleet.start_playbook("upgrade", *extra)
 
     @property
     def directory(self) -> Path | None:
         """The directory of this rollout, once there is one."""
-        new = set(self.fleet.rollouts.iterdir()) - self.before if self.fleet.rollouts.exists() else set()
-        return next(iter(new), None)
+        return made_since(self.before, self.fleet.rollout_directories())
 
     def wait_event(self, event: str, host: str | None = None, seconds: float = 180) -> dict[str, Any]:
         """Wait for a line of the journal."""
@@ -92,10 +91,10 @@ class Rollout:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()
 
-    def finish(self) -> tuple[int, str]:
-        """Wait for the end; return exit code and output."""
+    def finish(self) -> PlaybookRun:
+        """Wait for the end."""
         output, _nothing = self.process.communicate(timeout=900)
-        return self.process.returncode, output
+        return PlaybookRun(self.process.returncode, output, time.monotonic() - self.started, self.directory)
 
 
 @pytest.fixture(scope="session")

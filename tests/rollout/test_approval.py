@@ -16,7 +16,7 @@ def test_rollout_halts_after_the_canary_without_a_yes_and_goes_on_with_one(
     before = fleet.releases()
     asked = fleet.playbook("upgrade", *other_release, "-e", "local_llm_rollout_approval=true")
     assert asked.code != 0
-    assert fleet.outcome() == "halted", asked.output[-3000:]
+    assert asked.outcome == "halted", asked.output[-3000:]
     halted = fleet.releases()
     assert halted["gpu1"]["state"] == "healthy", "the canary was proven and stays"
     assert halted["gpu1"]["current"] != before["gpu1"]["current"]
@@ -27,6 +27,7 @@ def test_rollout_halts_after_the_canary_without_a_yes_and_goes_on_with_one(
         "upgrade", *other_release, "-e", "local_llm_rollout_approval=true", "-e", "local_llm_rollout_approved=true"
     )
     assert agreed.code == 0, agreed.output[-3000:]
-    assert fleet.outcome() == "completed"
+    assert agreed.outcome == "completed"
     settled()
-    assert client.traffic().failed == 0, client.traffic()
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic

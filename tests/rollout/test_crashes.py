@@ -27,9 +27,10 @@ def test_second_run_resumes_after_the_controller_was_killed(
     first.kill()
     done = fleet.playbook("upgrade", *other_release)
     assert done.code == 0, done.output[-4000:]
-    assert fleet.outcome() == "completed"
+    assert done.outcome == "completed"
     settled()
-    assert client.traffic().failed == 0, client.traffic()
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
 
 
 def test_hosts_and_gateway_go_back_by_themselves_when_the_controller_never_returns(
@@ -50,7 +51,8 @@ def test_hosts_and_gateway_go_back_by_themselves_when_the_controller_never_retur
         "the gateway to let gpu1 in again", lambda: all(s["admin_state"] == "ready" for s in gateway_servers(fleet)), 90
     )
     settled()
-    assert client.traffic().failed == 0, client.traffic()
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
 
 
 def test_host_that_loses_power_in_batch_two_stops_the_rollout_and_goes_back_at_boot(
@@ -60,9 +62,9 @@ def test_host_that_loses_power_in_batch_two_stops_the_rollout_and_goes_back_at_b
     one = rollout(*other_release, "-e", "local_llm_lease_seconds=120")
     one.wait_event("switched", "gpu2")
     fleet.lab_command("power-cut", "gpu2")
-    code, output = one.finish()
-    assert code != 0
-    assert fleet.outcome() == "halted", output[-4000:]
+    done = one.finish()
+    assert done.code != 0
+    assert done.outcome == "halted", done.output[-4000:]
     fleet.lab_command("boot", "gpu2")
     wait_for("gpu2 on its old release", lambda: fleet.releases()["gpu2"]["current"] == before["gpu2"]["current"], 60)
     after = fleet.releases()
@@ -74,7 +76,8 @@ def test_host_that_loses_power_in_batch_two_stops_the_rollout_and_goes_back_at_b
         150,
     )
     settled()
-    assert client.traffic().failed == 0, client.traffic()
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
 
 
 def test_second_rollout_at_the_same_time_is_refused_and_names_the_first(
@@ -86,6 +89,8 @@ def test_second_rollout_at_the_same_time_is_refused_and_names_the_first(
     assert second.code != 0
     assert first.directory is not None
     assert first.directory.name in second.output, second.output[-3000:]
-    code, output = first.finish()
-    assert code == 0, output[-3000:]
-    assert client.traffic().failed == 0, client.traffic()
+    done = first.finish()
+    assert done.code == 0, done.output[-3000:]
+    assert done.outcome == "completed"
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic

@@ -23,12 +23,12 @@ def test_good_upgrade_completes_without_a_failed_request_and_a_second_run_change
 
     done = fleet.playbook("upgrade", *other_release)
     assert done.code == 0, done.output[-4000:]
-    assert fleet.outcome() == "completed"
+    assert done.outcome == "completed"
     after = fleet.releases()
     assert {after[host]["state"] for host in HOSTS} == {"healthy"}
     assert after["gpu1"]["current"] != before["gpu1"]["current"]
     settled()
-    traffic = client.traffic()
+    traffic = client.finish()
     assert traffic.sent > 20 * 30, "the client must have sent all the time"
     assert traffic.failed == 0, traffic
     assert traffic.slowest_seconds < QUEUE_TIMEOUT_SECONDS
@@ -54,8 +54,9 @@ def test_rollback_goes_to_the_previous_release_and_is_verified(
     before = fleet.releases()
     done = fleet.playbook("rollback")
     assert done.code == 0, done.output[-4000:]
-    assert fleet.outcome() == "rolled_back_verified"
+    assert done.outcome == "rolled_back_verified"
     after = fleet.releases()
     assert {host: after[host]["current"] for host in HOSTS} == {host: before[host]["previous"] for host in HOSTS}
     settled()
-    assert client.traffic().failed == 0, client.traffic()
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic

@@ -442,3 +442,58 @@ def test_a_rollback_is_planned_from_what_the_hosts_say(runner: Runner) -> None:
     assert code == 0, output
     assert "on 6 hosts in 6 batches" in output
     assert planned(runner)["hosts"]["gpu1"]["chat"]["from"] == "a" * 12
+
+
+def settle_tasks() -> list[dict[str, Any]]:
+    """Return a plan in which gpu1 was promoted by rollout r0 and the others still have to move, and what it settles."""
+    old = {**GOOD, "current": "a" * 12}
+    wanted = {"current": "{{ checked.wanted.gpu1[0].to }}", "previous": "a" * 12}
+    infos = {host: {"instances": [old]} for host in HOSTS}
+    infos["gpu1"] = {"instances": [{**GOOD, **wanted, "instance_state": {"state": "healthy", "rollout_id": "r0"}}]}
+    told = "settle={{ planned.settle | dict2items | map(attribute='key') | sort | join(',') }}"
+    return [
+        {"local_llm.ops.rollout_plan": {}, "run_once": True, "register": "checked"},
+        {
+            "local_llm.ops.rollout_plan": {"release_infos": infos, "root": "{{ inventory_dir }}/rollouts"},
+            "run_once": True,
+            "register": "planned",
+        },
+        {"ansible.builtin.debug": {"msg": told}, "run_once": True},
+        {
+            "ansible.builtin.debug": {"msg": "first={{ (planned.settle.gpu1 | default([{}]))[0].action | default() }}"},
+            "run_once": True,
+        },
+        {"ansible.builtin.debug": {"msg": "roll={{ planned.roll.gpu1 | length }}"}, "run_once": True},
+    ]
+
+
+def test_what_an_interrupted_rollout_promoted_is_settled_but_not_rolled(runner: Runner) -> None:
+    code, output = runner.run(settle_tasks())
+    assert code == 0, output
+    assert re.findall(r"settle=([a-z0-9,]+)", output) == [",".join(HOSTS)]
+    assert ("first=none" in output, "roll=0" in output) == (True, True)
+
+
+def test_what_a_completed_rollout_brought_is_not_settled_again(runner: Runner) -> None:
+    journal_directory = runner.directory / "rollouts" / "r0"
+    append_line(journal_directory, {"rollout_id": "r0", "event": "completed", "state": "completed"})
+    code, output = runner.run(settle_tasks())
+    assert code == 0, output
+    assert re.findall(r"settle=([a-z0-9,]+)", output) == [",".join(HOSTS[1:])]
+
+
+def test_a_gate_that_says_no_tells_whether_a_fault_is_proven_and_why_in_one_line(runner: Runner) -> None:
+    started(runner)
+    append_line(
+        runner.rollout,
+        {"rollout_id": "r", "event": "x", "host": "gpu1", "instance": "chat", "state": "healthy", "release": "b" * 12},
+    )
+    infos = {"gpu1": {"instances": [{**GOOD, "active_state": "failed"}]}}
+    arguments = {"directory": "{{ rollout }}", "plan": PLAN, "release_infos": infos, "batch_hosts": ["gpu2", "gpu3"]}
+    tasks = [
+        {"local_llm.ops.rollout_gate": arguments, "run_once": True, "register": "gate"},
+        {"ansible.builtin.debug": {"msg": "fault={{ gate.fault }} {{ gate.reasons_text }}"}, "run_once": True},
+    ]
+    code, output = runner.run(tasks)
+    assert code == 0, output
+    assert "fault=True gpu1/chat: expected unit state active, found unit state failed" in output

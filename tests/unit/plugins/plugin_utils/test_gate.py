@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._gate import gate, reason_line
+from ansible_collections.local_llm.ops.plugins.plugin_utils._gate import gate, reason_line, reasons_text
 from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import JOURNAL_NAME, append_line, read_journal
 
 NEW = "b" * 12
@@ -57,7 +57,7 @@ def ask(
 
 
 def test_a_proven_batch_lets_the_next_start(rollout: Path) -> None:
-    assert ask(rollout) == {"go": True, "batch": 2, "reasons": [], "checked": ["gpu1/chat"]}
+    assert ask(rollout) == {"go": True, "batch": 2, "fault": False, "reasons": [], "checked": ["gpu1/chat"]}
 
 
 def test_the_first_batch_needs_only_the_rollout(tmp_path: Path) -> None:
@@ -82,6 +82,53 @@ def test_an_instance_without_a_change_needs_no_line_but_its_host_must_confirm_it
     infos = {"gpu1": confirmed(), "gpu2": confirmed("chat"), "gpu3": confirmed()}
     reasons = ask(rollout, ["gpu4"], infos)["reasons"]
     assert [(reason["host"], reason["instance"]) for reason in reasons] == [("gpu2", "code")]
+
+
+@pytest.mark.parametrize("state", ["healthy", "verifying", "rolled_back_verified"])
+def test_an_instance_without_a_change_may_be_in_any_state_that_serves(rollout: Path, state: str) -> None:
+    for host in ("gpu2", "gpu3"):
+        line(rollout, host, "healthy", release=NEW)
+    code = {**confirmed("code", instance_state={"state": state})["instances"][0]}
+    gpu2 = {"instances": [*confirmed()["instances"], code]}
+    assert ask(rollout, ["gpu4"], {"gpu1": confirmed(), "gpu2": gpu2, "gpu3": confirmed()})["go"]
+    for wrong in ({"armed": {"release": NEW}}, {"current": OLD}, {"active_state": "failed"}):
+        gpu2["instances"][1] = {**code, **wrong}
+        decision = ask(rollout, ["gpu4"], {"gpu1": confirmed(), "gpu2": gpu2, "gpu3": confirmed()})
+        assert (decision["go"], decision["fault"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("info", "fault"),
+    [
+        (confirmed(current=OLD), True),
+        (confirmed(active_state="failed"), True),
+        (confirmed(active_state="activating"), True),
+        (confirmed(current=None), False),
+        (confirmed(active_state=None), False),
+        (confirmed(armed={"release": NEW}), False),
+        (confirmed(instance_state={"state": "verifying"}), False),
+        (confirmed("other"), False),
+        ({"unreachable": True, "msg": "no route", **confirmed(active_state="failed")}, False),
+        (None, False),
+    ],
+    ids=str,
+)
+def test_only_what_a_host_says_against_a_healthy_line_is_a_proven_fault(rollout: Path, info: Any, fault: bool) -> None:
+    decision = ask(rollout, infos={"gpu1": info})
+    assert (decision["go"], decision["fault"]) == (False, fault)
+
+
+def test_an_instance_that_the_journal_does_not_call_healthy_proves_no_fault(rollout: Path) -> None:
+    line(rollout, "gpu1", "verifying")
+    assert not ask(rollout, infos={"gpu1": confirmed(active_state="failed")})["fault"]
+
+
+def test_the_reasons_are_one_line_of_text(rollout: Path) -> None:
+    decision = ask(rollout, infos={"gpu1": {"unreachable": True, "msg": "no route\nto host"}})
+    assert reasons_text(decision["reasons"]) == (
+        "gpu1/chat: expected an answer of llm_release_info, found no answer: no route to host"
+    )
+    assert reasons_text([]) == ""
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,16 @@ def plan(*hosts: str, instances: tuple[str, ...] = ("chat",), **actions: str) ->
     return {"batches": [[host] for host in names], "hosts": entries}
 
 
+def resumed() -> dict[str, Any]:
+    """Return the plan of a second run: gpu1 was promoted by the first one, gpu2 and gpu3 still have to be."""
+    entry = {"action": "none", "carried": True}
+    return {"batches": [["gpu2"], ["gpu3"]], "hosts": {**plan()["hosts"], "gpu1": {"chat": entry}}}
+
+
+def refused(fault: bool, detail: str = "gpu1/chat: expected unit state active, found unit state failed") -> Any:
+    return line(None, "gate_refused", detail=detail, evidence={"fault": fault})
+
+
 def line(host: str | None, event: str, state: str | None = None, **values: Any) -> dict[str, Any]:
     return {"host": host, "instance": None, "event": event, "state": state, "detail": "", "evidence": {}, **values}
 
@@ -184,3 +194,75 @@ def test_two_instances_of_a_host_are_told_apart() -> None:
         line("gpu1", "rolled_back_verified", "rolled_back_verified", instance="other"),
     ]
     assert decide(plan("gpu1", instances=("chat", "other")), lines, "fleet")["take_back"] == {"gpu1": ["chat"]}
+
+
+def test_what_an_earlier_run_promoted_counts_as_promoted() -> None:
+    done = states(gpu2="healthy", gpu3="healthy")
+    assert decide(resumed(), done, "fleet")["outcome"] == "completed"
+    assert "gpu1/chat" in conclude(resumed(), done, "fleet")["message"]
+
+
+@pytest.mark.parametrize(("scope", "take_back"), [("fleet", {"gpu1": ["chat"]}), ("batch", {})])
+def test_a_proven_fault_takes_back_what_an_earlier_run_promoted_too(scope: str, take_back: Any) -> None:
+    lines = [failed("gpu2"), *states(gpu2="rolled_back_verified", gpu3="staged")]
+    assert decide(resumed(), lines, scope)["take_back"] == take_back
+
+
+def test_a_rollout_is_not_rolled_back_while_what_an_earlier_run_promoted_is_not() -> None:
+    lines = [failed("gpu2"), *states(gpu2="rolled_back_verified", gpu3="staged")]
+    conclusion = conclude(resumed(), lines, "fleet")
+    assert (conclusion["state"], conclusion["release_lock"]) == ("halted", False)
+    assert "gpu1/chat should have gone back too" in conclusion["message"]
+    after = conclude(resumed(), [*lines, *states(gpu1="rolled_back_verified")], "fleet")
+    assert (after["state"], after["release_lock"]) == ("rolled_back_verified", True)
+
+
+def test_a_way_back_that_failed_on_what_an_earlier_run_promoted_is_told() -> None:
+    lines = [failed("gpu2"), *states(gpu2="rolled_back_verified", gpu3="staged", gpu1="rollback_failed")]
+    conclusion = conclude(resumed(), lines, "fleet")
+    assert conclusion["state"] == "rollback_failed"
+    assert "gpu1/chat" in conclusion["message"]
+
+
+def test_a_second_run_that_touched_nothing_says_so_and_releases_the_lock() -> None:
+    lines = [line("gpu2", "stage_failed", "unknown", detail="Stage: no space"), *states(gpu2="pending")]
+    conclusion = conclude(resumed(), lines, "fleet")
+    assert (conclusion["state"], conclusion["release_lock"]) == ("halted", True)
+    assert "gpu1/chat keep the new release" in conclusion["message"]
+    assert "No host was taken out of service" in conclusion["message"]
+
+
+def test_a_gate_that_refused_for_a_proven_fault_takes_back_what_was_promoted() -> None:
+    lines = [*states(gpu1="healthy", gpu2="staged", gpu3="staged"), refused(fault=True)]
+    decision = decide(plan(), lines, "fleet")
+    assert (decision["outcome"], decision["take_back"]) == ("rolling_back", {"gpu1": ["chat"]})
+    told = "gate: gpu1/chat: expected unit state active, found unit state failed."
+    assert decision["failures"] == [told]
+    after = conclude(plan(), [*lines, *states(gpu1="rolled_back_verified")], "fleet")
+    assert after["state"] == "rolled_back_verified"
+    assert told in after["message"]
+
+
+def test_a_gate_that_refused_for_want_of_evidence_halts_and_says_why() -> None:
+    lines = [*states(gpu1="healthy", gpu2="staged", gpu3="staged"), refused(fault=False, detail="gpu1: no answer")]
+    decision = decide(plan(), lines, "fleet")
+    assert (decision["outcome"], decision["take_back"]) == ("halted", {})
+    conclusion = conclude(plan(), lines, "fleet")
+    assert conclusion["state"] == "halted"
+    assert "gate: gpu1: no answer." in conclusion["message"]
+
+
+def test_a_gate_that_refused_only_because_of_an_earlier_failure_does_not_hide_its_cause() -> None:
+    lines = [failed("gpu1"), *states(gpu1="rolled_back_verified"), refused(fault=False), refused(fault=False)]
+    assert decide(plan(), lines, "fleet")["failures"] == [f"gpu1: {FAILED}."]
+
+
+def test_a_gate_that_refused_twice_for_one_reason_is_told_once() -> None:
+    assert len(decide(plan(), [refused(fault=True), refused(fault=True)], "fleet")["failures"]) == 1
+
+
+def test_what_an_earlier_run_promoted_and_the_gate_condemned_is_told_as_taken_back() -> None:
+    lines = [*states(gpu2="staged", gpu3="staged"), refused(fault=True), *states(gpu1="rolled_back_verified")]
+    conclusion = conclude(resumed(), lines, "fleet")
+    assert (conclusion["state"], conclusion["release_lock"]) == ("rolled_back_verified", True)
+    assert "gpu1/chat serve the old release again" in conclusion["message"]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, description_changes
-from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import build_rollback_plan
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import add_gateways
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
     plan_markdown,
@@ -200,7 +199,7 @@ def test_changes_name_each_key_with_both_values() -> None:
 
 def test_a_plan_is_json_with_the_agreed_keys() -> None:
     plan = json.loads(json.dumps(fleet(3)))
-    assert set(plan) == {"schema", "rollout_id", "canary", "serial", "order", "batches", "hosts", "findings"}
+    assert set(plan) == {"schema", "rollout_id", "canary", "serial", "order", "batches", "hosts", "carried", "findings"}
     assert {"from", "to", "action"} <= set(plan["hosts"]["gpu1"]["chat"])
 
 
@@ -248,96 +247,93 @@ def test_a_server_that_was_out_of_service_before_is_remembered() -> None:
     assert failing(plan) == []
 
 
+def test_a_server_that_a_leased_order_drained_was_in_service_before() -> None:
+    lease = {"seconds_left": 60, "before": {"state": "ready", "share_percent": 100}}
+    infos = {"gw1": {"servers": [{**server("gpu1", "drain"), "lease": lease}, {**server("gpu2"), "lease": None}]}}
+    assert add_gateways(fleet(2), infos)["hosts"]["gpu1"]["chat"]["gateway_before"] == "ready"
+
+
+def test_a_server_that_was_out_of_service_before_its_lease_stays_so() -> None:
+    lease = {"seconds_left": 60, "before": {"state": "maint", "share_percent": 100}}
+    infos = {"gw1": {"servers": [{**server("gpu1", "drain"), "lease": lease}, server("gpu2")]}}
+    assert add_gateways(fleet(2), infos)["hosts"]["gpu1"]["chat"]["gateway_before"] == "maint"
+
+
 def test_a_gateway_that_does_not_answer_or_not_know_a_server_is_refused() -> None:
     plan = add_gateways(fleet(2), {"gw1": {"failed": True, "msg": "no socket"}, "gw2": {"servers": [server("gpu1")]}})
     assert sorted(failing(plan)) == ["gateway_info", "gateway_server"]
     assert plan["hosts"]["gpu2"]["chat"]["gateway_before"] is None
 
 
-def back(info: dict[str, Any], release_id: str | None = None) -> dict[str, Any]:
-    hosts = ["gpu1", "gpu2"]
-    return build_rollback_plan(
-        rollout_id="r",
-        desired={host: {"chat": wanted()} for host in hosts},
-        current={host: {"instances": [info]} for host in hosts},
-        release_id=release_id,
-    )
+def promoted(release: str = NEW, previous: str | None = OLD, state: str = "healthy", **values: Any) -> dict[str, Any]:
+    return running(release, previous=previous, instance_state={"state": state, "rollout_id": "r0"}, **values)
 
 
-def test_a_rollback_takes_one_host_at_a_time_to_the_release_before() -> None:
-    plan = back(running(NEW, previous=OLD, releases=[NEW, OLD]))
+def interrupted(first: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Return the plan of a fleet of three whose first host has got so far."""
+    options.setdefault("current", {})
+    current = {f"gpu{n}": {"instances": [running()]} for n in (2, 3)} | options.pop("current")
+    return fleet(3, current={"gpu1": {"instances": [first]}, **current}, **options)
+
+
+def test_what_an_interrupted_rollout_promoted_is_carried_with_its_way_back_and_not_rolled_again() -> None:
+    plan = interrupted(promoted())
     entry = plan["hosts"]["gpu1"]["chat"]
-    assert plan["batches"] == [["gpu1"], ["gpu2"]]
-    assert (entry["from"], entry["to"], entry["action"]) == (OLD, NEW, "upgrade")
+    assert (entry["from"], entry["to"], entry["action"], entry["carried"]) == (OLD, NEW, "none", True)
+    assert (plan["carried"], plan["order"], plan["batches"]) == (["gpu1"], ["gpu2", "gpu3"], [["gpu2"], ["gpu3"]])
+    assert plan["hosts"]["gpu2"]["chat"]["carried"] is False
+    assert "earlier rollout" in plan_text(plan)
+    assert f"| gpu1 | chat | {NEW} | {OLD} |" in rollback_markdown(plan)
 
 
-def test_a_rollback_without_a_release_before_changes_nothing_and_says_so() -> None:
-    plan = back(running(NEW, previous=None, releases=[NEW]))
-    assert (plan["order"], set(warning(plan))) == ([], {"rollback"})
+@pytest.mark.parametrize(
+    "first",
+    [
+        promoted(previous=None),
+        promoted(previous=NEW),
+        promoted(state="rolled_back_verified"),
+        promoted(state="rolling_back"),
+    ],
+    ids=["no release before", "the same release before", "went back to it", "going back to it"],
+)
+def test_what_was_not_promoted_is_not_carried(first: dict[str, Any]) -> None:
+    plan = interrupted(first)
+    assert (plan["carried"], plan["hosts"]["gpu1"]["chat"]["carried"]) == ([], False)
 
 
-def test_a_rollback_goes_to_the_named_release() -> None:
-    plan = back(running(NEW, previous=OLD, releases=[NEW, OLD, "c" * 12]), "c" * 12)
-    assert {plan["hosts"][host]["chat"]["from"] for host in plan["order"]} == {"c" * 12}
-    assert plan["findings"] == []
+def test_nothing_is_carried_when_nothing_changes_or_only_another_pool_does() -> None:
+    assert fleet(3, promoted())["carried"] == []
+    desired = {f"gpu{n}": {"chat": wanted("a" if n == 1 else "b")} for n in (1, 2, 3)}
+    assert interrupted(promoted(), desired=desired)["carried"] == []
+    other = {"gpu1": {"chat": wanted(release="c" * 12)}, "gpu2": {"chat": wanted()}, "gpu3": {"chat": wanted()}}
+    assert interrupted(promoted("c" * 12), desired=other)["carried"] == []
 
 
-def test_a_rollback_takes_an_armed_instance_to_where_its_dead_man_would() -> None:
-    armed = {"revert_to": "c" * 12, "deadline": "2026-01-05T10:00:00Z"}
-    entry = back(running(NEW, previous=OLD, armed=armed, releases=[NEW, OLD, "c" * 12]))["hosts"]["gpu1"]["chat"]
-    assert (entry["from"], entry["to"], entry["action"], entry["armed"]) == ("c" * 12, NEW, "upgrade", True)
+def test_what_a_completed_rollout_brought_does_not_depend_on_a_straggler() -> None:
+    assert interrupted(promoted(), completed=["r0"])["carried"] == []
+    later = {"gpu2": {"instances": [{**promoted(), "instance_state": {"state": "healthy", "rollout_id": "r1"}}]}}
+    assert interrupted(promoted(), current=later)["carried"] == ["gpu1", "gpu2"]
+    assert interrupted(promoted(), current=later, completed=["r1"])["carried"] == []
 
 
-def test_an_armed_instance_that_is_back_already_still_has_to_be_settled() -> None:
-    armed = {"revert_to": OLD, "deadline": "2026-01-05T10:00:00Z"}
-    entry = back(running(OLD, previous=NEW, armed=armed, releases=[NEW, OLD]))["hosts"]["gpu1"]["chat"]
-    assert (entry["from"], entry["to"], entry["action"]) == (OLD, NEW, "upgrade")
+def test_the_share_of_hosts_that_enter_a_pool_together_stays_within_the_pool() -> None:
+    plan = fleet(7, serial=[1, 3, "100%"])
+    shares = {host: plan["hosts"][host]["chat"]["share_limit_percent"] for host in plan["order"]}
+    assert shares == {"gpu1": 100, "gpu2": 33, "gpu3": 33, "gpu4": 33, "gpu5": 33, "gpu6": 33, "gpu7": 33}
 
 
-@pytest.mark.parametrize("state", ["rolling_back", "rollback_failed", "unknown"])
-def test_an_instance_whose_way_back_was_never_proven_is_proven_where_it_is(state: str) -> None:
-    left = running(OLD, previous=NEW, releases=[NEW, OLD], instance_state={"state": state, "rollout_id": "r0"})
-    entry = back(left)["hosts"]["gpu1"]["chat"]
-    assert (entry["from"], entry["to"], entry["action"]) == (OLD, NEW, "upgrade")
+def test_the_share_counts_only_hosts_of_the_same_pool_that_change_and_is_never_nothing() -> None:
+    desired = {f"gpu{n}": {"chat": wanted("a" if n < 3 else "b")} for n in range(1, 6)}
+    current = {f"gpu{n}": {"instances": [running(NEW if n == 5 else OLD)]} for n in range(1, 6)}
+    plan = fleet(5, desired=desired, current=current, serial=["100%"], allow_pool_outage=True)
+    assert [plan["hosts"][f"gpu{n}"]["chat"]["share_limit_percent"] for n in range(1, 6)] == [50, 50, 50, 50, 100]
+    many = fleet(150, serial=[150], allow_pool_outage=True)
+    assert many["hosts"]["gpu1"]["chat"]["share_limit_percent"] == 1
 
 
-def test_a_rollback_does_not_go_further_back_than_one_release_by_itself() -> None:
-    done = {"state": "rolled_back_verified", "rollout_id": "r0"}
-    plan = back(running(OLD, previous=NEW, releases=[NEW, OLD], instance_state=done))
-    assert (plan["order"], plan["findings"]) == ([], [])
-    assert "gone back already" in plan["hosts"]["gpu1"]["chat"]["reason"]
-
-
-def test_a_rollback_leaves_alone_what_the_last_rollout_did_not_change() -> None:
-    infos = {
-        host: {"instances": [running(NEW, previous=OLD, releases=[NEW, OLD], instance_state=state)]}
-        for host, state in (
-            ("gpu1", {"state": "healthy", "rollout_id": "20260105T100000Z-a"}),
-            ("gpu2", {"state": "healthy", "rollout_id": "20260106T100000Z-b"}),
-        )
-    }
-    plan = build_rollback_plan(rollout_id="r", desired={host: {"chat": wanted()} for host in infos}, current=infos)
-    assert plan["order"] == ["gpu2"]
-    assert "20260106T100000Z-b" in plan["hosts"]["gpu1"]["chat"]["reason"]
-
-
-def test_a_rollback_to_the_release_that_serves_has_nothing_to_do() -> None:
-    plan = back(running(OLD, previous=None, releases=[NEW, OLD]), OLD)
-    assert (plan["order"], plan["canary"], plan["findings"]) == ([], None, [])
-
-
-@pytest.mark.parametrize("info", [None, {"unreachable": True, "msg": "down"}, {"failed": True}, "x"])
-def test_a_rollback_names_a_host_that_did_not_answer_and_how_to_leave_it_out(info: Any) -> None:
-    good = {"instances": [running(NEW, previous=OLD, releases=[NEW, OLD])]}
-    plan = build_rollback_plan(
-        rollout_id="r",
-        desired={host: {"chat": wanted()} for host in ("gpu1", "gpu2")},
-        current={"gpu1": good, "gpu2": info},
-    )
-    assert failing(plan) == ["release_info"]
-    assert (plan["findings"][0]["subject"], plan["order"]) == ("gpu2", ["gpu1"])
-    assert "--limit '!gpu2'" in plan["findings"][0]["action"]
-
-
-def test_a_rollback_to_a_release_that_a_host_does_not_have_is_refused() -> None:
-    assert failing(back(running(NEW, previous=OLD, releases=[NEW, OLD]), "c" * 12)) == ["rollback", "rollback"]
+def test_the_share_does_not_count_a_host_that_changes_only_in_another_pool() -> None:
+    desired = {f"gpu{n}": {"chat": wanted("a"), "code": wanted("b")} for n in (1, 2, 3)}
+    current = {f"gpu{n}": {"instances": [running(NEW if n == 1 else OLD), running(instance="code")]} for n in (1, 2, 3)}
+    plan = fleet(3, desired=desired, current=current, serial=["100%"], allow_pool_outage=True)
+    assert plan["hosts"]["gpu2"]["chat"]["share_limit_percent"] == 50
+    assert plan["hosts"]["gpu2"]["code"]["share_limit_percent"] == 33
