@@ -24,12 +24,12 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import ControllerFiles, default_cache_path
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
-from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired, check_variable_names
 from ansible_collections.local_llm.ops.plugins.plugin_utils._freeze import freeze_findings
 from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import read_journal, rollout_state
 from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
-from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, serial_findings
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, serial_findings, unlisted_serving
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import build_rollback_plan
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import add_gateways
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
@@ -49,6 +49,8 @@ class ActionModule(ControllerAction):
         "release_infos_from": {"type": "str"},
         "gateway_infos": {"type": "dict"},
         "rollout_id": {"type": "str"},
+        "check_only": {"type": "bool", "default": False},
+        "keep_serving": {"type": "bool", "default": False},
         "direction": {"type": "str", "choices": ["forward", "back"], "default": "forward"},
         "release_id": {"type": "str"},
         "canary_host": {"type": "str"},
@@ -80,6 +82,7 @@ class ActionModule(ControllerAction):
         names = knowledge.desired_variables()
         host_state = {host: _variables(task_vars, host, names, findings) for host in hosts}
         gateway_state = {host: _variables(task_vars, host, ("local_llm_pools",), findings) for host in gateways}
+        findings += check_variable_names(_variable_names(task_vars, [*hosts, *gateways]))
         findings += check_desired(host_state, gateway_state, knowledge, files)
         findings += serial_findings(_serial(arguments))
         files.save()
@@ -97,7 +100,17 @@ class ActionModule(ControllerAction):
             "msg": "The desired state is sound.",
         }
         infos = results_by_host(arguments, "release_infos", hosts, task_vars)
-        if infos is None:
+        if arguments["keep_serving"]:
+            if infos is None:
+                raise AnsibleActionFail("rollout_plan: keep_serving needs release_infos or release_infos_from.")
+            findings += unlisted_serving(desired, infos)
+            if failures(findings):
+                return self._refuse(arguments, findings, result)
+        if infos is None or arguments["check_only"]:
+            # No plan will show the warnings.
+            for item in findings:
+                if item["status"] == "warn" and arguments["show"]:
+                    Display().warning(finding_line(item))
             return result
         plan = self._plan(arguments, rollout_id, desired, infos)
         if arguments["direction"] == "forward":
@@ -177,6 +190,12 @@ def _serial(arguments: dict[str, Any]) -> list[Any]:
 
 def _names(given: Any, default: Any) -> list[str]:
     return [str(name) for name in (default if given is None else given)]
+
+
+def _variable_names(task_vars: dict[str, Any], hosts: list[str]) -> dict[str, list[str]]:
+    """Return the names of all variables that each host has."""
+    found = {host: task_vars["hostvars"].get(host) for host in hosts}
+    return {host: [str(name) for name in variables or ()] for host, variables in found.items()}
 
 
 def _variables(

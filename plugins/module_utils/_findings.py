@@ -58,11 +58,13 @@ def finding_line(item: Mapping[str, Any]) -> str:
     """Return a finding as one line: status, subject, what was seen, what was expected, what to do."""
     parts = [f"{item['status'].upper()} {item['subject']}"]
     if item.get("observed") is not None:
-        parts.append(f"is {show(item['observed'])}")
+        parts.append(f"found: {show(item['observed'])}")
     if item.get("expected") is not None:
-        parts.append(f"expected {show(item['expected'])}")
+        parts.append(f"expected: {show(item['expected'])}")
     line = ": ".join([parts[0], "; ".join(parts[1:])]) if len(parts) > 1 else parts[0]
-    return f"{line}. {item['action']}" if item.get("action") else line
+    if not item.get("action"):
+        return line
+    return f"{line}{'. ' if len(parts) > 1 else ': '}{item['action']}"
 
 
 def show(value: Any, limit: int = 200) -> str:

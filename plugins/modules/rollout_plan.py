@@ -15,6 +15,8 @@ description:
   - Reads C(local_llm_instances), C(local_llm_models), C(local_llm_pools), C(local_llm_slo_tiers) and the artefacts
     of the engines of every host, and refuses what is wrong, before anything is touched. Each fault names the key,
     the value, the hosts and the fix.
+  - Refuses a variable whose name begins with C(local_llm_) and that nothing reads, and warns of a name that is almost
+    the default of a role.
   - Looks at the files on the controller that the inventory names, and at their SHA-256. A file is hashed once; the
     digest is remembered in C(~/.cache/local_llm/sha256.json) until its size or its time of change differs.
   - With O(release_infos) it plans who moves from which release to which, and in which batches. A play over
@@ -59,11 +61,22 @@ options:
   rollout_id:
     description: Id of the rollout. Default is made from the time and four random digits.
     type: str
+  check_only:
+    description: Only check, and make no plan, also when O(release_infos) are given.
+    type: bool
+    default: false
+  keep_serving:
+    description:
+      - Refuse when an instance serves that C(local_llm_instances) no longer names. Needs O(release_infos) or
+        O(release_infos_from). A host that is in none of O(hosts), or that gave no answer, is not looked at.
+    type: bool
+    default: false
   direction:
     description:
       - V(forward) plans the way to the inventory.
       - V(back) plans the way to the release before, or to O(release_id), one host at a time. In that plan C(to) is the
-        release that serves and shall go, and C(from) the one to go back to.
+        release that serves and shall go, and C(from) the one to go back to. The texts read the other way
+        round, from what serves to what it goes back to.
     type: str
     choices: [forward, back]
     default: forward
@@ -131,6 +144,13 @@ EXAMPLES = r"""
 - name: Only check the inventory
   local_llm.ops.rollout_plan:
   run_once: true
+
+- name: Check the inventory, and refuse to forget an instance that serves
+  local_llm.ops.rollout_plan:
+    check_only: true
+    keep_serving: true
+    release_infos_from: release_info
+  run_once: true
 """
 
 RETURN = r"""
@@ -165,6 +185,9 @@ plan:
       type: int
     rollout_id:
       description: Id of the rollout.
+      type: str
+    direction:
+      description: V(forward), or V(back) for a rollback.
       type: str
     canary:
       description: The host that goes first.

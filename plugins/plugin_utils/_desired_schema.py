@@ -122,6 +122,117 @@ ARTIFACT_FIELDS: dict[str, dict[str, Field]] = {
 }
 
 
+# The role _release knows the same keys; a unit test holds both together.
+MEASURING_FIELDS: dict[str, dict[str, Field]] = {
+    "local_llm_benchmark": {
+        key: Field("any")
+        for key in ("users", "requests", "prompt_tokens", "output_tokens", "max_seconds", "request_timeout_seconds")
+    },
+    "local_llm_quality": {key: Field("any") for key in ("suite", "min_similarity", "min_pass_share")},
+}
+
+# Every variable of a site that roles and playbooks read; a unit test holds the list equal to what they use.
+VARIABLE_PREFIX = "local_llm_"
+KNOWN_VARIABLES: tuple[str, ...] = (
+    "local_llm_address",
+    "local_llm_allow_pool_outage",
+    "local_llm_benchmark",
+    "local_llm_benchmark_root",
+    "local_llm_canary_host",
+    "local_llm_canary_share_percent",
+    "local_llm_commit_timeout_seconds",
+    "local_llm_drain_timeout_seconds",
+    "local_llm_freeze_windows",
+    "local_llm_ignore_freeze",
+    "local_llm_instances",
+    "local_llm_keep_releases",
+    "local_llm_lease_seconds",
+    "local_llm_models",
+    "local_llm_plan_directory",
+    "local_llm_pools",
+    "local_llm_quality",
+    "local_llm_ready_timeout_seconds",
+    "local_llm_rollback_release",
+    "local_llm_rollback_serial",
+    "local_llm_rollout_approval",
+    "local_llm_rollout_approved",
+    "local_llm_rollout_root",
+    "local_llm_rollout_scope",
+    "local_llm_rollout_serial",
+    "local_llm_rollout_take_over",
+    "local_llm_slo_tiers",
+    "local_llm_tolerances",
+    "local_llm_watch_seconds",
+)
+
+# The defaults of the public roles; a unit test holds both together.
+ROLE_VARIABLES: tuple[str, ...] = (
+    "gateway_allowed_paths",
+    "gateway_api_keys",
+    "gateway_auth",
+    "gateway_buffer_bytes",
+    "gateway_check_fall",
+    "gateway_check_fast_interval_milliseconds",
+    "gateway_check_interval_milliseconds",
+    "gateway_check_rise",
+    "gateway_connect_timeout_seconds",
+    "gateway_default_pool",
+    "gateway_hard_stop_after_seconds",
+    "gateway_key_pepper",
+    "gateway_listen_address",
+    "gateway_log_client_address",
+    "gateway_log_target",
+    "gateway_max_connections",
+    "gateway_max_connections_per_server",
+    "gateway_max_queue",
+    "gateway_metrics_bind",
+    "gateway_pools",
+    "gateway_port",
+    "gateway_queue_timeout_seconds",
+    "gateway_rate_limit_period_seconds",
+    "gateway_rate_limit_requests",
+    "gateway_rate_limits",
+    "gateway_request_timeout_seconds",
+    "gateway_retries",
+    "gateway_retry_after_seconds",
+    "gateway_retry_on",
+    "gateway_servers",
+    "gateway_serving_group",
+    "gateway_state",
+    "gateway_stream_timeout_seconds",
+    "gateway_tls",
+    "gateway_tls_certificate",
+    "gateway_tls_days",
+    "gateway_tls_key",
+    "gateway_tls_names",
+    "host_allowed_networks",
+    "host_gpu",
+    "host_gpu_devices",
+    "host_limit_memlock",
+    "host_limit_nofile",
+    "host_minimum_cpus",
+    "host_minimum_memory_bytes",
+    "host_purge",
+    "host_restart_seconds",
+    "host_start_limit_burst",
+    "host_start_limit_interval_seconds",
+    "host_state",
+    "host_stop_timeout_seconds",
+    "host_time_sync",
+    "host_tools_extra_args",
+    "host_tools_index_url",
+    "host_tools_packages",
+    "llamacpp_absent_versions",
+    "llamacpp_apt_target_release",
+    "llamacpp_artifacts",
+    "llamacpp_download_timeout_seconds",
+    "llamacpp_reserve_bytes",
+    "llamacpp_state",
+    "llamacpp_verify",
+    "llamacpp_versions",
+)
+
+
 def right_type(value: Any, wanted: str) -> bool:
     """Tell whether a value has the type; true and false are no numbers."""
     if wanted == "any":

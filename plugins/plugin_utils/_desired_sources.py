@@ -140,10 +140,9 @@ def check_archive(path: str, artifact: dict[str, Any], files: Files, out: Collec
     else:
         digest = files.sha256(src)
         if digest not in artifact["sha256"].values():
-            action = "Fetch the archive again; if it is the right one, correct sha256."
-            out.fail(
-                "wrong_sha256", f"{path}.src", f"{src} with SHA-256 {digest}", "a SHA-256 listed in sha256", action
-            )
+            action = "Fetch the archive again; if it is the right one, correct sha256 in the inventory."
+            listed = f"as the inventory lists: {', '.join(artifact['sha256'].values())}"
+            out.fail("wrong_sha256", f"{path}.src", f"the file {src} has SHA-256 {digest}", listed, action)
 
 
 def check_model_use(
@@ -184,5 +183,6 @@ def check_model_use(
             continue
         digest = files.sha256(full)
         if digest != wanted:
-            action = "Fetch the file again; if it is the right one, write this SHA-256 and a new revision."
-            out.fail("wrong_sha256", f"{where}.files[{file_name}]", digest, wanted, action)
+            action = "Fetch the file again; if it is the right one, write its SHA-256 and a new revision."
+            observed = f"the file {full} has SHA-256 {digest}"
+            out.fail("wrong_sha256", f"{where}.files[{file_name}]", observed, f"the inventory's {wanted}", action)

@@ -11,6 +11,7 @@ the key path, the hosts, the value and the fix. Nothing is changed.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,8 +20,12 @@ from ansible_collections.local_llm.ops.plugins.module_utils._findings import nea
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import Collector, names
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
     INSTANCE_FIELDS,
+    KNOWN_VARIABLES,
+    MEASURING_FIELDS,
     POOL_FIELDS,
+    ROLE_VARIABLES,
     SLUG,
+    VARIABLE_PREFIX,
     check_object,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_sources import (
@@ -32,7 +37,16 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_sources imp
 )
 
 # The inventory variables that describe the desired state of a host.
-DESIRED_VARIABLES = ("local_llm_instances", "local_llm_models", "local_llm_pools", "local_llm_slo_tiers")
+DESIRED_VARIABLES = (
+    "local_llm_instances",
+    "local_llm_models",
+    "local_llm_pools",
+    "local_llm_slo_tiers",
+    *MEASURING_FIELDS,
+)
+# How alike a name must be to the default of a role to count as a slip of the pen.
+_SLIP_RATIO = 0.85
+_ROLE_PREFIXES = ("gateway_", "host_", "llamacpp_")
 
 
 class Engine(Protocol):
@@ -69,6 +83,9 @@ def check_desired(
     pools_used: dict[str, dict[str, list[str]]] = {}
     for host, variables in hosts.items():
         out.host = host
+        for name, fields in MEASURING_FIELDS.items():
+            if variables.get(name) is not None:
+                check_object(name, variables[name], fields, out.fail)
         tiers = _check_tiers(variables.get("local_llm_slo_tiers"), knowledge, out)
         models = check_models(variables.get("local_llm_models"), out)
         artifacts = {
@@ -91,6 +108,26 @@ def check_desired(
             observed = "; ".join(f"{name}: {names(users)}" for name, users in sorted(served.items()))
             action = f"Give every instance of pool {pool} the same served_name, or put them into different pools."
             out.fail("served_name", f"served_name in pool {pool}", observed, "one served_name per pool", action)
+    return out.findings()
+
+
+def check_variable_names(hosts: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
+    """Return the variables of these hosts whose names nothing reads: {host: names of its variables}."""
+    out = Collector()
+    short = {name[len(VARIABLE_PREFIX) :]: name for name in KNOWN_VARIABLES}
+    for host, variables in hosts.items():
+        out.host = host
+        for name in sorted(variables):
+            if name.startswith(VARIABLE_PREFIX) and name not in KNOWN_VARIABLES:
+                near = nearest(name[len(VARIABLE_PREFIX) :], short)
+                hint = f"Did you mean {short[near]}?" if near else "See docs/reference_variables.md for the names."
+                own = f"A variable of your own must not begin with {VARIABLE_PREFIX}."
+                out.fail("unknown_variable", name, None, None, f"Unknown variable; nothing reads it. {hint} {own}")
+            elif name.startswith(_ROLE_PREFIXES) and name not in ROLE_VARIABLES:
+                close = difflib.get_close_matches(name, ROLE_VARIABLES, n=1, cutoff=_SLIP_RATIO)
+                if close:
+                    action = f"No role reads it. Did you mean {close[0]}?"
+                    out.add("warn", "unknown_variable", name, None, None, action)
     return out.findings()
 
 
@@ -166,9 +203,9 @@ def _check_engine(
         out.fail("engine", f"{path}.engine", name, f"one of {known}", action)
         return
     for message in engine.validate_config(instance["config"]):
-        key, equals, rest = message.partition(" = ")
+        key, equals, _rest = message.partition(" = ")
         where = f"{path}.{key}" if equals and key.startswith("config") else f"{path}.config"
-        out.fail("config", where, None, None, rest if where.endswith(key) else message)
+        out.fail("config", where, None, None, message)
     listed = artifacts.get(name)
     if listed is None:
         return

@@ -70,8 +70,9 @@ def conclude(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict
     if any(state not in settled for state in states.values()):
         lost = ", ".join("/".join(where) for where, state in states.items() if state not in settled)
         message = (
-            f"{what} Nothing is known of {lost}: the dead-man there goes back to the old release by its deadline, or "
-            "at the next boot. When the host answers again, run upgrade or rollback once more."
+            f"{what} Nothing is known of {lost}. A change that was not committed there goes back by itself, at its "
+            "deadline or at the next boot; what was committed stays, and the gateway sends nothing there. "
+            "When the host answers again, run upgrade or rollback once more."
         )
         return {"state": "halted", "message": message, "release_lock": False}
     carried = _carried(plan)

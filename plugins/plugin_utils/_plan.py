@@ -56,6 +56,7 @@ def build_plan(
     return {
         "schema": SCHEMA,
         "rollout_id": rollout_id,
+        "direction": "forward",
         "canary": order[0] if order else None,
         "serial": list(serial),
         "order": order,
@@ -72,6 +73,32 @@ def serial_findings(serial: Sequence[int | str]) -> list[dict[str, Any]]:
         finding("serial", "fail", "serial", observed=list(serial), action=f"Correct it: {message}.", source=SOURCE)
         for message in check_serial(serial)
     ]
+
+
+# The playbook stop takes what the inventory lists, so the instance leaves the inventory last.
+_KEEP_OR_REMOVE = (
+    "Put it back into the inventory, or remove it in order: stop it first (local_llm.ops.stop) while the inventory "
+    "lists it, remove it with llm_release state=absent, then take it out of the inventory."
+)
+_SERVING_UNIT_STATES = ("active", "activating", "reloading")
+
+
+def unlisted_serving(
+    desired: Mapping[str, Mapping[str, Mapping[str, Any]]], current: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return a fault for each instance that serves and that the inventory no longer names.
+
+    A host that gave no answer is passed over: its own failure tells that.
+    """
+    result = []
+    for host, instances in desired.items():
+        for name, info in _current_instances(host, current.get(host), []).items():
+            if name in instances or not info.get("current") or info.get("active_state") not in _SERVING_UNIT_STATES:
+                continue
+            action = f"site would cut it off its pool. {_KEEP_OR_REMOVE}"
+            subject = f"instance {name} serves on {host} and is not in local_llm_instances"
+            result.append(finding("still_serves", "fail", subject, action=action, source=SOURCE))
+    return result
 
 
 def description_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -234,7 +261,7 @@ def _left_over(host: str, name: str, info: Mapping[str, Any]) -> dict[str, Any]:
         f"{host}/{name}",
         observed=f"release {info['current']} is on the host",
         expected=f"an instance {name} in local_llm_instances of {host}",
-        action="A rollout leaves it alone. Remove it with site, or add it to the inventory.",
+        action=f"A rollout leaves it alone. {_KEEP_OR_REMOVE}",
         source=SOURCE,
     )
 

@@ -5,7 +5,8 @@
 """The plan of a rollback: which instances go back to which release. Plain data in, plain data out.
 
 It has the shape of a rollout plan read in the other direction: "to" is the release that serves and shall go, "from" the
-one to go back to, so that the same way back serves a failed rollout and a rollback that a person asked for.
+one to go back to, so that the same way back serves a failed rollout and a rollback that a person asked for. The key
+"serves" names what serves now; the texts are written from it, in the direction that a person reads.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def build_rollback_plan(
     return {
         "schema": SCHEMA,
         "rollout_id": rollout_id,
+        "direction": "back",
         "canary": order[0] if order else None,
         "serial": [1],
         "order": order,
@@ -156,6 +158,8 @@ def _entry(
         action, reason = "none", "serves that release already"
     elif target not in here:
         action, reason = "none", f"does not have release {target}"
+    elif target == serving:
+        reason = "serves the earlier release already; it is proven there and let in again"
     if action == "none" and (release_id or target is None) and target != serving:
         has = f"It has: {', '.join(here) or 'none'}. Name one of them: -e local_llm_rollback_release=ID."
         findings.append(
@@ -172,6 +176,7 @@ def _entry(
     description = (info or {}).get("current_description") or wanted["description"]
     return {
         "from": target,
+        "serves": serving,
         "to": (info or {}).get("previous") if target == serving else serving,
         "action": action,
         "reason": reason,

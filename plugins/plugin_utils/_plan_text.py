@@ -13,44 +13,51 @@ from ansible_collections.local_llm.ops.plugins.module_utils._findings import fin
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import instance_counts
 
 _HEADER = ("batch", "host", "instance", "pool", "from", "to", "action", "what changes")
+_HEADER_BACK = ("order", "host", "instance", "pool", "from", "to", "action", "why")
 _NO_RELEASE = "-"
 
 
 def plan_rows(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return one row per instance: the batches in order, then the instances without a change."""
     rows: list[tuple[str, ...]] = []
+    row = _row_back if _is_back(plan) else _row
     for number, batch in enumerate(plan["batches"], start=1):
         for host in batch:
-            rows += [_row(str(number), host, name, entry) for name, entry in plan["hosts"][host].items()]
+            rows += [row(str(number), host, name, entry) for name, entry in plan["hosts"][host].items()]
     moving = {host for batch in plan["batches"] for host in batch}
     for host, instances in plan["hosts"].items():
         if host not in moving:
-            rows += [_row("-", host, name, entry) for name, entry in instances.items()]
+            rows += [row("-", host, name, entry) for name, entry in instances.items()]
     return rows
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
     """Return the plan as text for the screen."""
-    rows = [_HEADER, *plan_rows(plan)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    rows = [_header(plan), *plan_rows(plan)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines = [f"Rollout {plan['rollout_id']}: {summary(plan)}", "", *table]
+    title = "Rollback" if _is_back(plan) else "Rollout"
+    lines = [f"{title} {plan['rollout_id']}: {summary(plan)}", "", *table]
     if plan["findings"]:
         lines += ["", *(finding_line(item) for item in plan["findings"])]
     return "\n".join(lines) + "\n"
 
 
 def plan_markdown(plan: Mapping[str, Any]) -> str:
-    """Return the deployment plan as Markdown."""
+    """Return the deployment plan as Markdown; of a plan back, the same list of moves under its own title."""
+    if _is_back(plan):
+        title, lead = "Rollback plan", "Each instance is proven on the earlier release before it is let in again."
+    else:
+        title = "Deployment plan"
+        canary = _code(str(plan["canary"]))
+        lead = f"The canary is {canary}; a batch starts only when every host before it has proven healthy."
     lines = [
-        f"# Deployment plan {plan['rollout_id']}",
+        f"# {title} {plan['rollout_id']}",
         "",
         f"{summary(plan).capitalize()}.",
-        f"The canary is {_code(plan['canary'])}; a batch starts only when every host before it has proven healthy."
-        if plan["canary"]
-        else "Nothing has to change.",
+        lead if plan["canary"] else "Nothing has to change.",
         "",
-        *_markdown_table(_HEADER, plan_rows(plan)),
+        *_markdown_table(_header(plan), plan_rows(plan)),
     ]
     if plan["findings"]:
         lines += ["", "## Findings", "", *(f"- {_escape(finding_line(item))}" for item in plan["findings"])]
@@ -59,6 +66,8 @@ def plan_markdown(plan: Mapping[str, Any]) -> str:
 
 def rollback_markdown(plan: Mapping[str, Any]) -> str:
     """Return the rollback plan as Markdown: what every instance goes back to, and how."""
+    if _is_back(plan):
+        return _way_forward_markdown(plan)
     rows = []
     for host in (host for batch in reversed(plan["batches"]) for host in batch):
         for name, entry in plan["hosts"][host].items():
@@ -96,6 +105,11 @@ def summary(plan: Mapping[str, Any]) -> str:
     counts = instance_counts(plan)
     words = [f"{counts[action]} to {action}" for action in ("upgrade", "install", "resume") if counts[action]]
     moving = len(plan["order"])
+    if _is_back(plan):
+        count = sum(counts.values()) - counts["none"]
+        if not count:
+            return f"nothing to roll back on {len(plan['hosts'])} {'host' if len(plan['hosts']) == 1 else 'hosts'}"
+        return f"{count} to roll back, on {moving} {'host' if moving == 1 else 'hosts'}"
     if not words:
         return f"nothing to change on {len(plan['hosts'])} hosts"
     batch_word = "batch" if len(plan["batches"]) == 1 else "batches"
@@ -123,6 +137,44 @@ def changes_text(entry: Mapping[str, Any]) -> str:
 def _row(batch: str, host: str, name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     old, new = entry["from"] or _NO_RELEASE, entry["to"]
     return (batch, host, name, entry["pool"], old, new, entry["action"], changes_text(entry))
+
+
+def _row_back(order: str, host: str, name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a row of a plan back, from what serves to what it goes back to."""
+    serves = entry["serves"] or _NO_RELEASE
+    if entry["action"] == "none":
+        return (order, host, name, entry["pool"], serves, serves, "none", str(entry["reason"]))
+    return (order, host, name, entry["pool"], serves, entry["from"], "rollback", str(entry["reason"]))
+
+
+def _way_forward_markdown(plan: Mapping[str, Any]) -> str:
+    """Return for a plan back what goes back, and how to come to the newer release again."""
+    rows = [
+        (host, name, entry["serves"], entry["from"], entry["reason"])
+        for host in plan["order"]
+        for name, entry in plan["hosts"][host].items()
+        if entry["action"] != "none"
+    ]
+    lines = [f"# Rollback plan {plan['rollout_id']}", ""]
+    if not rows:
+        return "\n".join([*lines, "Nothing goes back."]) + "\n"
+    lines += [
+        "This is a rollback: each instance goes from the release that serves to its earlier one, and is proven there.",
+        "To go forward again later, mend the release in the inventory, then:",
+        "",
+        "    ansible-playbook local_llm.ops.upgrade",
+        "",
+        *_markdown_table(("host", "instance", "from", "to", "why"), rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _is_back(plan: Mapping[str, Any]) -> bool:
+    return plan.get("direction") == "back"
+
+
+def _header(plan: Mapping[str, Any]) -> tuple[str, ...]:
+    return _HEADER_BACK if _is_back(plan) else _HEADER
 
 
 def _way_back(entry: Mapping[str, Any]) -> tuple[str, str]:

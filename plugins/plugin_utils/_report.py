@@ -6,8 +6,9 @@
 
 Keys of the report:
   schema, kind ("rollout_report"), rollout_id, outcome (completed | rolled_back_verified | rollback_failed | halted |
-  unfinished), state (the last state of the rollout), finished, summary (one sentence), next_steps (null when
-  completed), started_at, ended_at, duration_seconds, cause (host, instance, step, reason, at, line; or null),
+  unfinished), on_purpose (a person asked for the rollback, and it went well), state (the last state of the rollout),
+  finished, summary (one sentence), next_steps (null when there is nothing to do), started_at, ended_at,
+  duration_seconds, cause (host, instance, step, reason, log_lines, verdict, unreachable, at, line; or null),
   plan (batches, scope, moves), hosts, events (the journal, allow-listed), journal (integrity), controller, versions.
 Keys of one entry of hosts:
   host, instance, batch, canary, state, outcome, release, previous_release, changes, started_at, ended_at, wall_seconds,
@@ -23,13 +24,18 @@ from typing import Any
 from ansible_collections.local_llm.ops.plugins.plugin_utils import _report_evidence as evidence_list
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_compare import compare
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_journal import parse_time, read_journal
-from ansible_collections.local_llm.ops.plugins.plugin_utils._report_times import PREPARATION, host_times
-from ansible_collections.local_llm.ops.plugins.plugin_utils._report_words import next_steps, summary, words
+from ansible_collections.local_llm.ops.plugins.plugin_utils._report_times import host_times, is_preparation, step_of
+from ansible_collections.local_llm.ops.plugins.plugin_utils._report_words import (
+    next_steps,
+    plain_reason,
+    summary,
+    words,
+)
 
 REPORT_SCHEMA = 1
 FINAL_STATES = ("completed", "halted", "rolled_back_verified", "rollback_failed")
 HOST_FINAL_STATES = ("healthy", "rolled_back_verified", "rollback_failed")
-TROUBLE = ("failed", "step_failed", "stage_failed", "unreachable")
+TROUBLE = ("failed", "step_failed", "stage_failed", "unreachable", "lost", "revert_failed", "rollback_failed")
 # Which phase the evidence of an event describes. "new": the new release; "after_rollback": the old one again.
 PHASE = {
     "baseline": "baseline",
@@ -99,6 +105,13 @@ def build_report(
         hosts.append(_host(key, lines, times, batches, files, planned.get(key)))
     hosts.sort(key=lambda entry: (entry["batch"] is None, entry["batch"] or 0))
     state = _rollout_state(rollout_lines)
+    cause = _cause(records)
+    if cause and not cause["instance"]:
+        found = [entry["instance"] for entry in hosts if entry["host"] == cause["host"]]
+        cause["instance"] = found[0] if len(found) == 1 else None
+    on_purpose = state == "rolled_back_verified" and cause is None
+    if on_purpose:
+        _turn_round(hosts)
     moments = [moment for record in records if (moment := parse_time(record.get("at")))]
     started, ended = min(moments, default=None), max(moments, default=None)
     report: dict[str, Any] = {
@@ -106,12 +119,13 @@ def build_report(
         "kind": "rollout_report",
         "rollout_id": next((str(record["rollout_id"]) for record in records if record.get("rollout_id")), None),
         "outcome": state if state in FINAL_STATES else "unfinished",
+        "on_purpose": on_purpose,
         "state": state,
         "finished": state in FINAL_STATES,
         "started_at": started.isoformat() if started else None,
         "ended_at": ended.isoformat() if ended else None,
         "duration_seconds": round((ended - started).total_seconds(), 3) if started and ended else None,
-        "cause": _cause(records),
+        "cause": cause,
         "plan": _plan(plans, batches, hosts),
         "hosts": hosts,
         "events": [_event(record) for record in records],
@@ -135,24 +149,35 @@ def _rollout_state(rollout_lines: list[dict[str, Any]]) -> str | None:
 def _cause(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the first failure since the rollout was planned, or planned anew."""
     planned = [index for index, record in enumerate(records) if record.get("event") == "planned"]
-    for record in records[planned[-1] if planned else 0 :]:
-        if record.get("event") in TROUBLE:
-            facts = evidence_list.facts(record.get("evidence"))
-            detail = evidence_list.text(record.get("detail"))
-            unreachable = record["event"] == "unreachable" or facts.get("reason") == "unreachable"
-            evidence = record.get("evidence")
-            verdict = evidence.get("verdict") if isinstance(evidence, Mapping) else None
-            return {
-                "host": evidence_list.text(record.get("host")),
-                "instance": evidence_list.text(record.get("instance")),
-                "step": facts.get("step"),
-                "reason": detail or facts.get("reason") or words(record["event"]),
-                "verdict": evidence_list.text(verdict) or None,
-                "unreachable": unreachable,
-                "at": evidence_list.text(record.get("at")),
-                "line": record["line"],
-            }
-    return None
+    lines = records[planned[-1] if planned else 0 :]
+    # A gate that stays shut is the cause only where nothing failed before.
+    trouble = [record for record in lines if record.get("event") in TROUBLE]
+    trouble += [record for record in lines if record.get("event") == "gate_refused"]
+    if not trouble:
+        return None
+    record = trouble[0]
+    facts = evidence_list.facts(record.get("evidence"))
+    reason = plain_reason(evidence_list.reason(record.get("detail")) or "")
+    evidence = record.get("evidence")
+    verdict = evidence.get("verdict") if isinstance(evidence, Mapping) else None
+    return {
+        "host": evidence_list.text(record.get("host")),
+        "instance": evidence_list.text(record.get("instance")),
+        "step": facts.get("step"),
+        "reason": reason or facts.get("reason") or words(record["event"]),
+        "log_lines": evidence_list.log_lines(record.get("detail")),
+        "verdict": evidence_list.text(verdict) or None,
+        "unreachable": record["event"] in ("unreachable", "lost") or facts.get("reason") == "unreachable",
+        "at": evidence_list.text(record.get("at")),
+        "line": record["line"],
+    }
+
+
+def _turn_round(hosts: list[dict[str, Any]]) -> None:
+    """Name the releases of a rollback on purpose by its own direction: the plan calls the way back "from"."""
+    for entry in hosts:
+        entry["release"], entry["previous_release"] = entry["previous_release"], entry["release"]
+        entry["changes"] = [{**item, "from": item["to"], "to": item["from"]} for item in entry["changes"]]
 
 
 def _rows(record: Mapping[str, Any], instances: Mapping[str, list[str]]) -> list[tuple[str, str]]:
@@ -242,7 +267,7 @@ def _host(
         "batch": batch,
         "canary": batch == 1 if batch is not None else None,
         "state": state,
-        "outcome": _host_outcome(state, touched=any(line.get("event") not in PREPARATION for line in lines)),
+        "outcome": _host_outcome(state, touched=not all(map(is_preparation, lines))),
         "release": (planned or {}).get("to") or _first_text(lines, "release"),
         "previous_release": (planned or {}).get("from") or _first_text(lines, "previous_release"),
         "changes": (planned or {}).get("changes") or [],
@@ -271,8 +296,12 @@ def _evidence(lines: list[dict[str, Any]], files: Mapping[str, Any]) -> dict[str
     benchmarks: dict[str, Any] = dict.fromkeys(("baseline", "new", "after_rollback"))
     quality: dict[str, Any] = dict(benchmarks)
     verdicts: dict[str, Any] = dict(benchmarks)
+    went_back = False
     for line in lines:
-        phase = PHASE.get(str(line.get("event")))
+        went_back = went_back or line.get("event") == "reverting"
+        phase = PHASE.get(step_of(line))
+        if line.get("event") == "step_failed" and phase == "new" and went_back:
+            phase = "after_rollback"
         if phase is None:
             continue
         evidence = line.get("evidence")
@@ -291,8 +320,9 @@ def _event(record: dict[str, Any]) -> dict[str, Any]:
     """Return what the journal table shows of a line."""
     kept = {
         key: evidence_list.text(record.get(key))
-        for key in ("at", "host", "instance", "event", "state", "release", "previous_release", "detail")
+        for key in ("at", "host", "instance", "event", "state", "release", "previous_release")
     }
+    kept["detail"] = evidence_list.detail(record.get("detail"))
     seconds = evidence_list.number(record.get("seconds"))
     facts = evidence_list.facts(record.get("evidence"))
     return {"line": record["line"], "intact": record["intact"], **kept, "seconds": seconds, "facts": facts}

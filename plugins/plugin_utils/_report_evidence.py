@@ -17,6 +17,8 @@ from typing import Any
 MAX_TEXT = 400
 MAX_SAMPLES = 1000
 MAX_ITEMS = 500
+MAX_LOG_LINES = 6
+MAX_REASON = 1200
 
 Leaf = Callable[[Any], Any]
 
@@ -34,6 +36,38 @@ def text(value: Any) -> str | None:
         return None
     line = " ".join(value.split())
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+
+
+def detail(value: Any) -> str | None:
+    """Keep a detail; of a long one with lines of a log, keep the first line and as many of the last as fit."""
+    if not isinstance(value, str) or len(" ".join(value.split())) <= MAX_TEXT:
+        return text(value)
+    first, *lines = value.splitlines() or [""]
+    head = text(first) if not lines else _cut(" ".join(first.split()), MAX_TEXT // 2)
+    kept: list[str] = []
+    room = MAX_TEXT - len(head or "") - 3
+    for line in reversed([" ".join(line.split()) for line in lines]):
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept.insert(0, line)
+    return " ".join([head or "", "…", *kept]) if lines else head
+
+
+def reason(value: Any) -> str | None:
+    """Return the first line of a detail, whole unless it is very long."""
+    first = next((line for line in value.splitlines() if line.strip()), "") if isinstance(value, str) else ""
+    return _cut(" ".join(first.split()), MAX_REASON) or None
+
+
+def log_lines(value: Any) -> list[str]:
+    """Return the last lines of a detail that has several: a log, where the end tells most."""
+    lines = value.splitlines()[1:] if isinstance(value, str) else []
+    return [_cut(" ".join(line.split()), MAX_TEXT) for line in lines if line.strip()][-MAX_LOG_LINES:]
+
+
+def _cut(line: str, length: int) -> str:
+    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def flag(value: Any) -> bool | None:

@@ -38,6 +38,9 @@ _TONE = {
 # How a verdict may call these measures.
 _MEASURES = {"ttft_seconds": ("time to first token", "ttft"), "e2el_seconds": ("total latency", "e2el")}
 _TITLES = {"ttft_seconds": "Time to first token", "e2el_seconds": "Time to the whole answer"}
+_PURPOSE = "Rolled back on purpose, verified"
+# How a verdict starts the names of the measures that are compared.
+_FAMILIES = {"ttft": "time to first token", "tpot": "time per output token", "e2el": "total latency"}
 
 
 def render_html(report: dict[str, Any]) -> str:
@@ -49,20 +52,21 @@ def render_html(report: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    calm = report["on_purpose"]
     environment.filters.update(
         seconds=words.seconds,
         share=words.share,
         figure=words.figure,
         clock=words.clock,
         moment=words.day_and_clock,
-        words=words.words,
+        words=lambda name: _PURPOSE if calm and name == "rolled_back_verified" else words.words(name),
         sentence=words.sentence,
         step_words=words.step_words,
+        step_title=words.step_title,
         measure_words=words.measure_words,
         facts=facts_text,
         commands=commands,
-        change=change,
-        tone=lambda name: _TONE.get(str(name), "plain"),
+        tone=lambda name: "good" if calm and name == "rolled_back_verified" else _TONE.get(str(name), "plain"),
     )
     style = (TEMPLATES / "rollout_report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
@@ -94,6 +98,7 @@ def _section(entry: dict[str, Any], index: int, number: int) -> dict[str, Any]:
     verdict = (entry["verdict"] or {}).get("verdict")
     return {
         "plots": plots if any(plot for _title, plot in plots) else [],
+        "changes": [change(row, entry["verdict"]) for row in entry["comparison"]],
         "legend": [item for item in counts if item[2]],
         "unfolded": bool(unfolded or verdict not in (None, "pass")),
     }
@@ -121,16 +126,28 @@ def facts_text(facts: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def change(row: dict[str, Any]) -> tuple[str, str]:
-    """Return (text, tone) of a change against the baseline; under 5 % is no news."""
+def change(row: dict[str, Any], verdict: dict[str, Any] | None) -> tuple[str, str]:
+    """Return (text, tone) of a change against the baseline; bad is what the verdict calls so, nothing else."""
     percent = row["change_percent"]
     if percent is None:
         return words.NONE, "plain"
     text = f"{percent:+.1f} %".replace("-", "\N{MINUS SIGN}")
-    if abs(percent) < 5:
-        return text, "plain"
-    better = (percent < 0) == (row["better"] == "lower")
-    return text, "good" if better else "bad"
+    failed = [
+        str(reason.get("measure") or "")
+        for reason in (verdict or {}).get("reasons") or []
+        if reason.get("status") == "fail"
+    ]
+    return text, "bad" if any(_same(row["measure"], name) for name in failed) else "plain"
+
+
+def _same(measure: str, name: str) -> bool:
+    """Return whether a measure of the comparison is the one that a verdict names in words."""
+    family, _, percentile = measure.removesuffix("_seconds").partition("_")
+    if family in _FAMILIES:
+        return name.startswith(_FAMILIES[family]) and name.endswith(percentile)
+    if measure == "error_share":
+        return name.startswith(("error rate", "failed share"))
+    return name in (measure, measure.replace("_", " "))
 
 
 def commands(text: str) -> Markup:

@@ -15,13 +15,12 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_journal import parse_time
-from ansible_collections.local_llm.ops.plugins.plugin_utils._report_words import clock, seconds, step_words
+from ansible_collections.local_llm.ops.plugins.plugin_utils._report_words import clock, seconds, step_title
 
 ROW_HEIGHT = 18
 MIN_BAR_PERCENT = 0.3
 PHASES = (("baseline", "before"), ("new", "new release"), ("after_rollback", "after the rollback"))
 MAX_POINTS = 200
-BAD_STEPS = ("failed", "step_failed", "unreachable", "rollback_failed")
 
 # The plot of latencies: a fixed drawing that the page scales.
 WIDTH, HEIGHT = 360, 210
@@ -64,7 +63,7 @@ def _bars(steps: list[dict[str, Any]], origin: float, span: float, top: int) -> 
             continue
         wall = (end - begin).total_seconds()
         measured = min(step["measured_seconds"] or 0.0, wall)
-        title = f"{step_words(step['step'])}: {seconds(wall)}"
+        title = f"{step_title(step)}: {seconds(wall)}"
         parts = [(step["category"], wall)]
         if step["category"] in ("engine", "measurement", "waiting"):
             parts = [("orchestration", wall - measured), (step["category"], measured)]
@@ -74,7 +73,7 @@ def _bars(steps: list[dict[str, Any]], origin: float, span: float, top: int) -> 
                 bars.append(_bar(category, offset / span * 100, length / span * 100, top, title))
             offset += length
         good = step["state"] in ("healthy", "rolled_back_verified")
-        if good or step["step"] in BAD_STEPS:
+        if good or step.get("failed"):
             bars.append(_mark(good, (end.timestamp() - origin) / span * 100, top, title))
     return bars
 
@@ -101,7 +100,7 @@ def _time_ticks(span: float, height: int) -> list[Markup]:
     for index in range(int(span / step + 1e-9) + 1):
         percent = index * step / span * 100
         anchor = "start" if percent < 4 else "end" if percent > 92 else "middle"
-        label = "0" if index == 0 else _tick_time(index * step)
+        label = "0" if index == 0 else _tick_time(index * step, step)
         ticks.append(
             Markup(
                 '<line class="grid" x1="{p:.3f}%" x2="{p:.3f}%" y1="18" y2="{h}"/>'
@@ -111,10 +110,11 @@ def _time_ticks(span: float, height: int) -> list[Markup]:
     return ticks
 
 
-def _tick_time(value: float) -> str:
-    if value < 60:
+def _tick_time(value: float, step: float) -> str:
+    """Write a tick in the largest unit in which every tick is a round figure."""
+    if step < 60:
         return f"{value:g} s"
-    if value < 3600:
+    if step < 1800:
         return f"{value / 60:g} min"
     return f"{value / 3600:g} h"
 

@@ -17,11 +17,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._report_evidence import find_benchmark, number
+from ansible_collections.local_llm.ops.plugins.plugin_utils._report_evidence import find_benchmark, number, text
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_journal import parse_time
 
 CATEGORIES = ("engine", "measurement", "waiting", "orchestration")
-PREPARATION = frozenset({"planned", "locked", "preflight", "staged", "stage_failed"})
+PREPARATION = frozenset({"planned", "locked", "lock_renewed", "gate_refused", "preflight", "staged", "stage_failed"})
+FAILURES = frozenset(
+    {
+        "failed",
+        "step_failed",
+        "stage_failed",
+        "unreachable",
+        "lost",
+        "drain_failed",
+        "revert_failed",
+        "rollback_failed",
+    }
+)
 ENDS_A_WALK = frozenset({"healthy", "rolled_back_verified", "rollback_failed"})  # states
 STARTS_A_BATCH = frozenset({"batch", "batch_started", "gate", "gate_passed"})
 # A second "planned" in one journal is a resumption.
@@ -54,6 +66,7 @@ def host_times(
     of batches and resumptions. files: parsed evidence by file name. sibling_lines: lines of other instances of the
     host, which take their turns one after the other.
     """
+    rollout_lines = [line for line in rollout_lines if not _other_batch(line, lines)]
     steps: list[dict[str, Any]] = []
     totals = dict.fromkeys(CATEGORIES, 0.0)
     wall_total = 0.0
@@ -62,7 +75,7 @@ def host_times(
     for line in lines:
         at = parse_time(line.get("at"))
         own = _own_seconds(line, files)
-        prepared = line.get("event") in PREPARATION
+        prepared = is_preparation(line)
         if at is None or prepared:
             steps.append(_step(line, at, own, own if prepared else None, "preparation" if prepared else None))
             continue
@@ -102,13 +115,15 @@ def _step(
     """Return one row of the steps table.
 
     "overhead_seconds" is the orchestration around the measured part. "assumed": the step told no seconds of its own.
+    "failed": it did not work out; a "step_failed" line is shown as the step that it names.
     """
     start = at - timedelta(seconds=wall or 0.0) if at else None
     overhead = None
     if category in CATEGORIES and wall is not None:
         overhead = wall if category == "orchestration" else wall - (measured or 0.0)
     return {
-        "step": str(line.get("event")),
+        "step": step_of(line),
+        "failed": line.get("event") in FAILURES,
         "state": line.get("state") if isinstance(line.get("state"), str) else None,
         "category": category,
         "started_at": start.isoformat() if start else None,
@@ -119,6 +134,29 @@ def _step(
         "assumed": assumed,
         "line": line.get("line"),
     }
+
+
+def is_preparation(line: Mapping[str, Any]) -> bool:
+    """Return whether a line tells of work that leaves the service alone, or that nobody said yes to begin."""
+    evidence = line.get("evidence")
+    refused = isinstance(evidence, Mapping) and evidence.get("verdict") == "no_approval"
+    return line.get("event") in PREPARATION or refused
+
+
+def step_of(line: Mapping[str, Any]) -> str:
+    """Return the step of a line: its event, or the step that a "step_failed" line names."""
+    evidence = line.get("evidence")
+    named = evidence.get("step") if line.get("event") == "step_failed" and isinstance(evidence, Mapping) else None
+    return str(text(named) or line.get("event"))
+
+
+def _other_batch(line: Mapping[str, Any], host_lines: list[dict[str, Any]]) -> bool:
+    """Return whether a line starts a batch that this host is not in."""
+    evidence = line.get("evidence")
+    hosts = evidence.get("hosts") if isinstance(evidence, Mapping) else None
+    if line.get("event") not in STARTS_A_BATCH or not isinstance(hosts, list) or not host_lines:
+        return False
+    return host_lines[0].get("host") not in hosts
 
 
 def _category(line: dict[str, Any]) -> str:

@@ -6,12 +6,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_compare import MEASURES
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_journal import parse_time
 
-MAX_REASON = 140
+MAX_REASON = 180
+MAX_NAMED_REASONS = 2
+# What tasks and modules write before the reason itself.
+_PREFIXES = re.compile(
+    r"^(?:Halt without a yes: |Journal: [^:]{1,60}: |Switch: \S+ to release \w+: |\S+/\S+: step \w+ is not proven: "
+    r"|instance \S+, release \w+ on \S+ port \d+: |the verdict is \w+: |Fail: )"
+)
 NONE = "\N{EN DASH}"
 _STEP_WORDS = {
     "planned": "plan",
@@ -44,6 +51,17 @@ _STEP_WORDS = {
     "rollback_verdict": "verdict after the rollback",
     "rolled_back_verified": "rollback verified",
     "rollback_failed": "rollback failed",
+    "lock_renewed": "fleet lock renewed",
+    "lease_renewed": "drain renewed at the gateway",
+    "gate_refused": "evidence gate stayed shut",
+    "drain_incomplete": "went back while requests may have been under way",
+    "drain_failed": "drain failed at the gateway",
+    "lost": "host lost, its state is unknown",
+    "resumed": "put back after an interrupted rollout",
+    "awaiting_approval": "waiting for a yes",
+    "approved": "a person said yes",
+    "no_approval": "nobody said yes",
+    "revert_failed": "going back failed",
 }
 _OUTCOME_WORDS = {
     "completed": "Completed",
@@ -53,7 +71,7 @@ _OUTCOME_WORDS = {
     "unfinished": "Unfinished",
     "healthy": "Healthy on the new release",
     "unknown": "Unknown",
-    "untouched": "Not touched",
+    "untouched": "Not reached, serves the old release",
 }
 # Units of the measures that a verdict names in words.
 _MEASURE_UNITS = (
@@ -75,6 +93,21 @@ def words(name: Any) -> str:
 def step_words(name: Any) -> str:
     """Return the name of a step as words."""
     return _STEP_WORDS.get(str(name), words(name))
+
+
+def step_title(step: dict[str, Any]) -> str:
+    """Return the name of a step in a report, and that it failed."""
+    name = step_words(step["step"])
+    told = "fail" in name or "unreachable" in name or "lost" in name or "not proven" in name
+    return f"{name}: failed" if step.get("failed") and not told else name
+
+
+def plain_reason(text: str) -> str:
+    """Return a reason without the known prefixes of tasks and modules."""
+    short = text
+    while (match := _PREFIXES.match(short)) and short[match.end() :]:
+        short = short[match.end() :]
+    return short
 
 
 def measure_words(name: Any) -> str:
@@ -157,6 +190,11 @@ def summary(report: dict[str, Any]) -> str:
         target = f"release {releases[0]}" if len(releases) == 1 else "its new release"
         subject = "1 instance serves" if number == 1 else f"all {number} instances serve"
         return f"Completed: {subject} {target} after {took}."
+    if report["on_purpose"]:
+        releases = sorted({entry["release"] for entry in hosts if entry["release"]})
+        target = f"release {releases[0]}" if len(releases) == 1 else "the release from before"
+        subject = "1 instance serves" if number == 1 else f"all {number} instances serve"
+        return f"Rolled back on purpose, verified: {subject} {target} again after {took}."
     if outcome == "rolled_back_verified":
         moved = sum(entry["outcome"] == "rolled_back_verified" for entry in hosts)
         return f"Rolled back and verified: {why}; {_plural(moved, 'instance')} went back and proved the old release."
@@ -173,7 +211,7 @@ def summary(report: dict[str, Any]) -> str:
 def next_steps(report: dict[str, Any]) -> str | None:
     """Return what to do next in one or two sentences, or None when the rollout completed."""
     outcome, hosts, cause = report["outcome"], report["hosts"], report["cause"]
-    if outcome == "completed":
+    if outcome == "completed" or report["on_purpose"]:
         return None
     if outcome == "rollback_failed":
         failed = [entry for entry in hosts if entry["outcome"] == "rollback_failed"] or hosts[:1]
@@ -233,9 +271,15 @@ def _mend(cause: dict[str, Any] | None, hosts: list[dict[str, Any]]) -> str:
         if reason.get("status") == "fail"
     ]
     if cause["step"] == "quality" or (broken and all(measure.startswith("quality") for measure in broken)):
-        return f"See which golden answers differ on {host}, check model and engine version in the inventory, {again}"
-    if broken:
-        return f"Compare the plots of {host} below and change engine, model or options in the inventory, {again}"
+        return (
+            f"See the verdict table and which golden answers differ on {host} below, check model and engine version in "
+            f"the inventory, {again}"
+        )
+    if broken or cause["step"] == "verdict":
+        return (
+            f"See the verdict table and the plots of {host} below, change engine, model or options in the inventory, "
+            f"{again}"
+        )
     log = f"journalctl -u {unit(cause['instance'] or '')}"
     return f"Read `{log}` on {host} around {clock(cause['at'])} UTC, mend the cause in the inventory, {again}"
 
@@ -244,19 +288,50 @@ def _why(report: dict[str, Any]) -> str:
     cause = report["cause"]
     if cause is None:
         return "the journal names no failure"
+    if not cause["host"]:
+        return _sentence_part(str(cause["reason"]))
     name = _name(cause)
     at_step = f" at the step \u201c{step_words(cause['step'])}\u201d" if cause["step"] else ""
     batch = next((entry["batch"] for entry in report["hosts"] if entry["host"] == cause["host"]), None)
     where = f" in batch {batch}" if batch else ""
     if cause["unreachable"]:
         return f"{name}{where} became unreachable{at_step}"
-    return f"{name}{where} failed{at_step} ({_sentence_part(str(cause['reason']))})"
+    broken = _broken(report) if cause["step"] == "verdict" else ""
+    return f"{name}{where} failed{at_step} ({broken or _sentence_part(str(cause['reason']))})"
 
 
 def _sentence_part(text: str) -> str:
     """Return a reason that fits into the sentence on top; the whole of it stands below."""
-    short = text if len(text) <= MAX_REASON else text[: MAX_REASON - 1].rsplit(" ", 1)[0] + "\u2026"
-    return short.rstrip(". ")
+    sentences = re.split(r"(?<=[.;!?])\s+(?=[A-Z])", text.split("Last lines of its log:")[0].strip())
+    short = sentences[0]
+    for following in sentences[1:]:
+        if len(short) + len(following) >= MAX_REASON:
+            break
+        short += f" {following}"
+    if len(short) > 1.2 * MAX_REASON:
+        short = short[: MAX_REASON - 1].rsplit(" ", 1)[0] + "\u2026"
+    return short.rstrip(".;: ")
+
+
+def _broken(report: dict[str, Any]) -> str:
+    """Return the first failing reasons of the verdict that is the cause."""
+    cause = report["cause"]
+    reasons = [
+        reason
+        for entry in report["hosts"]
+        if (entry["host"], entry["instance"]) == (cause["host"], cause["instance"]) and entry["verdict"]
+        for reason in entry["verdict"].get("reasons") or []
+        if reason.get("status") == "fail"
+    ]
+    parts = []
+    for reason in reasons[:MAX_NAMED_REASONS]:
+        name = reason.get("measure")
+        parts.append(
+            f"{measure_words(name)} is {figure(reason.get('observed'), name)}, "
+            f"allowed is {figure(reason.get('threshold'), name)}"
+        )
+    more = len(reasons) - len(parts)
+    return "; ".join(parts) + (f"; and {more} more" if more else "")
 
 
 def _name(entry: dict[str, Any]) -> str:
@@ -270,7 +345,7 @@ def _tally(hosts: list[dict[str, Any]]) -> str:
         ("healthy", "healthy on the new release"),
         ("rolled_back_verified", "back on the old release and verified"),
         ("rollback_failed", "with a failed rollback"),
-        ("untouched", "not touched"),
+        ("untouched", "not reached"),
         ("unknown", "in an unknown state"),
     ):
         number = sum(entry["outcome"] == outcome for entry in hosts)

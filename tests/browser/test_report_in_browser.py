@@ -25,7 +25,12 @@ CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on this machine; install it with: apt-get install chromium"
 )
-OUTCOMES = {"completed": "Completed", "rolled_back": "Rolled back and verified", "unreachable": "Halted"}
+OUTCOMES = {
+    "completed": "Completed",
+    "rolled_back": "Rolled back and verified",
+    "unreachable": "Halted",
+    "on_purpose": "Rolled back on purpose",
+}
 # Texts whose contrast with what lies behind them is under 4.5 to 1. Hidden texts and marks in plots are left out.
 LOW_CONTRAST = """(() => {
   const parse = c => { const m = c.match(/[\\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };

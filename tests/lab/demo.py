@@ -11,6 +11,7 @@ tests/fakes). The lab stays up afterwards; end it with: make lab-down
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fleet import Client, Fleet, PlaybookRun, Traffic, made_since
+from fleet import CLIENT_KEY, GATEWAY_PORT, Client, Fleet, PlaybookRun, Traffic, made_since
 
 RELEASES = (
     ("good", "completed", "more room for parallel requests"),
@@ -63,26 +64,44 @@ def follow(fleet: Fleet, playbook: str, *extra: str) -> PlaybookRun:
     before, started = fleet.rollout_directories(), time.monotonic()
     process = fleet.start_playbook(playbook, *extra)
     lines: list[str] = []
+    task = ""
     for line in process.stdout or ():
         lines.append(line)
-        if line.startswith("PLAY [") or (line.startswith("TASK [") and "Journal: " in line):
-            say(f"    {line.split('[', 1)[1].rsplit(']', 1)[0].removeprefix('local_llm.ops._release : ')}")
+        name = line.partition("[")[2].rpartition("]")[0]
+        if line.startswith("PLAY ["):
+            say(f"  {name}")
+        elif line.startswith("TASK ["):
+            task = name.rpartition("Journal: ")[2] if "Journal: " in name else ""
+        elif task and line.startswith(("changed: ", "fatal: ")):
+            # A task name alone says nothing: it may be skipped, or fail.
+            host = line.partition("[")[2].partition("]")[0]
+            say(f"    {host}: {task}{'' if line.startswith('changed') else ': NOT PROVEN'}")
     code = process.wait()
     output = "".join(lines)
     (fleet.work / f"{playbook}.log").write_text(output, encoding="utf-8")
     return PlaybookRun(code, output, time.monotonic() - started, made_since(before, fleet.rollout_directories()))
 
 
-def roll(fleet: Fleet, release: str, what: str, expected: str, client: Client) -> Row:
+def other_room(fleet: Fleet) -> str:
+    """Return the argument that makes the good release differ from what serves now, also in a second demo."""
+    place = "/var/lib/local_llm/instances/chat/current/release.json"
+    now = json.loads(fleet.shell("gpu1", f"cat {place}"))["description"]["config"]["parallel_requests"]
+    return f"lab_parallel_requests={4 if now != 4 else 3}"
+
+
+def roll(fleet: Fleet, release: str, what: str, expected: str, client: Client, room: str) -> Row:
     """Upgrade to one release and see how it ended."""
     say(f"upgrade to release '{release}': {what}; expected: {expected}")
     began = time.time()
     path = f"@{Path(__file__).resolve().parents[2] / 'inventories/lab/releases' / release}.yml"
-    run = follow(fleet, "upgrade", "-e", path)
+    run = follow(fleet, "upgrade", "-e", path, "-e", room)
     outcome = run.outcome if run.rollout else "refused"
     if run.rollout is None:
         print(run.output[-4000:])
     say(f"  ended: {outcome} after {run.seconds:.0f} s (exit code {run.code})")
+    if run.rollout and run.code != 0:
+        conclusion = (run.rollout / "journal.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+        say(f"  {json.loads(conclusion)['detail']}")
     report = run.rollout / "report.html" if run.rollout else None
     traffic, least_sent = client.traffic(began), client.rate * run.seconds / 2
     return Row(release, what, expected, outcome, run.code, traffic, run.seconds, report, least_sent)
@@ -96,6 +115,21 @@ def table(rows: list[Row]) -> str:
         counts = f"{row.traffic.sent:>7} {row.traffic.failed:>7} {row.seconds:>8.0f}"
         note = "" if row.as_expected else "  <- NOT as expected"
         lines.append(f"{row.release:<15} {row.outcome:<22} {row.code:>4} {counts}  {row.what}{note}")
+    return "\n".join(lines)
+
+
+def look_around(fleet: Fleet) -> str:
+    """Return what to type to see more."""
+    lab, body = fleet.lab, '{"model": "chat", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}'
+    gateway = next(host for host in lab.hosts.values() if host.group == "gateway")
+    lines = [
+        f"The lab '{lab.name}' stays up; its model has random weights, so its answers are noise. Look around:",
+        f"  tests/lab/lab.py enter --lab {lab.name} gpu1        # then: systemctl status local-llm@chat",
+        f"  curl -s http://{gateway.address}:{GATEWAY_PORT}/v1/chat/completions -H 'Content-Type: application/json' \\",
+        f"       -H 'Authorization: Bearer {CLIENT_KEY}' -d '{body}'",
+        f"  its inventory: {lab.directory / 'inventory.yml'}; all of this: tests/lab/README.md",
+        f"End it: make lab-down LAB={lab.name}. Reports and outputs stay in {fleet.work}.",
+    ]
     return "\n".join(lines)
 
 
@@ -116,17 +150,18 @@ def main() -> int:
         say("site.yml failed; the end of its output is above. Mend it and run make demo again.")
         return 1
     rows = []
+    room = other_room(fleet)
     with fleet.client(options.rate) as client:
         client.wait_answered(50)
         say(f"a client now sends {options.rate:.0f} streaming requests per second to the gateway, without a pause")
         for release, expected, what in RELEASES:
-            rows.append(roll(fleet, release, what, expected, client))
+            rows.append(roll(fleet, release, what, expected, client, room))
         whole = client.finish()
     print("\n" + table(rows) + "\n\nReports:")
     for row in rows:
         print(f"  {row.release:<15} {row.report or 'none: it was refused'}")
     print(f"\nAll requests, also those between the upgrades: {whole.sent} sent, {whole.failed} failed")
-    print(f"\nThe lab '{options.lab}' stays up. Look around: tests/lab/lab.py list. End it: make lab-down\n")
+    print("\n" + look_around(fleet) + "\n")
     good = whole.failed == 0 and all(row.as_expected for row in rows)
     say("everything went as expected" if good else "NOT everything went as expected; see the table")
     return 0 if good else 1

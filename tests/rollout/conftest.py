@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,12 +65,19 @@ def gateway_servers(fleet: Fleet) -> list[dict[str, Any]]:
 
 
 class Rollout:
-    """An upgrade under way."""
+    """An upgrade, or a rollback, under way."""
 
-    def __init__(self, fleet: Fleet, *extra: str) -> None:
+    def __init__(self, fleet: Fleet, *extra: str, playbook: str = "upgrade") -> None:
         self.before, self.started = fleet.rollout_directories(), time.monotonic()
         self.fleet = fleet
-        self.process: subprocess.Popen[str] = fleet.start_playbook("upgrade", *extra)
+        self.process: subprocess.Popen[str] = fleet.start_playbook(playbook, *extra)
+        self.lines: list[str] = []
+        # Read all the time: a full pipe would stop the playbook.
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        self.lines.extend(self.process.stdout or ())
 
     @property
     def directory(self) -> Path | None:
@@ -89,12 +97,14 @@ class Rollout:
     def kill(self) -> None:
         """End the controller and all its workers at once, as a crash would."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate()
+        self.process.wait()
+        self.reader.join()
 
     def finish(self) -> PlaybookRun:
         """Wait for the end."""
-        output, _nothing = self.process.communicate(timeout=900)
-        return PlaybookRun(self.process.returncode, output, time.monotonic() - self.started, self.directory)
+        code = self.process.wait(timeout=900)
+        self.reader.join()
+        return PlaybookRun(code, "".join(self.lines), time.monotonic() - self.started, self.directory)
 
 
 @pytest.fixture(scope="session")
@@ -122,8 +132,8 @@ def rollout(fleet: Fleet) -> Iterator[Callable[..., Rollout]]:
     """Start upgrades; whatever still runs when the test is over is ended."""
     started: list[Rollout] = []
 
-    def start(*extra: str) -> Rollout:
-        started.append(Rollout(fleet, *extra))
+    def start(*extra: str, playbook: str = "upgrade") -> Rollout:
+        started.append(Rollout(fleet, *extra, playbook=playbook))
         return started[-1]
 
     yield start

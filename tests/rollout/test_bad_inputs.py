@@ -35,6 +35,7 @@ CASES = {
         {"local_llm_slo_tiers": {"lab": {"ttft_p95_max_seconds": "fast"}}},
         ["ttft_p95_max_seconds", "fast"],
     ),
+    "typo in a variable": ({"local_llm_rollout_serail": [1]}, ["local_llm_rollout_serail", "local_llm_rollout_serial"]),
     "missing model file": ({"local_llm_models": {"tiny": TINY}}, ["/nonexistent/model"]),
     "freeze window": (
         {"local_llm_freeze_windows": [ALWAYS_FROZEN], "lab_parallel_requests": 7},
@@ -104,3 +105,10 @@ def test_gateway_whose_socket_does_not_answer_is_refused(fleet: Fleet) -> None:
     assert done.code != 0
     assert ".sock" in done.output, done.output[-3000:]
     assert fleet.releases() == before
+
+
+def test_site_refuses_to_cut_off_an_instance_that_serves(fleet: Fleet) -> None:
+    done = fleet.playbook("site", "-e", json.dumps({"local_llm_instances": []}))
+    assert done.code != 0
+    assert "chat" in done.output and "gpu1" in done.output, done.output[-3000:]
+    assert done.changed == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import HOSTS, Client, Fleet, Rollout, gateway_servers, wait_for
+from conftest import HOSTS, Client, Fleet, Rollout, gateway_servers, release_arguments, wait_for
 
 START = Callable[..., Rollout]
 
@@ -28,6 +28,44 @@ def test_second_run_resumes_after_the_controller_was_killed(
     done = fleet.playbook("upgrade", *other_release)
     assert done.code == 0, done.output[-4000:]
     assert done.outcome == "completed"
+    settled()
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
+
+
+def test_what_a_killed_rollout_had_promoted_goes_back_when_the_next_run_fails(
+    fleet: Fleet, client: Client, rollout: START, settled: Callable[[], None]
+) -> None:
+    before = fleet.releases()
+    first = rollout(*release_arguments("fails_on_marker"))
+    first.wait_event("full_share", "gpu1")
+    first.kill()
+    fleet.shell("gpu2", "touch /etc/local-llm-fault")
+    try:
+        done = fleet.playbook("upgrade", *release_arguments("fails_on_marker"))
+    finally:
+        fleet.shell("gpu2", "rm /etc/local-llm-fault")
+    assert done.code != 0
+    assert done.outcome == "rolled_back_verified", done.output[-4000:]
+    after = fleet.releases()
+    assert {host: after[host]["current"] for host in HOSTS} == {host: before[host]["current"] for host in HOSTS}
+    settled()
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
+
+
+def test_rollback_that_was_killed_half_way_is_finished_by_a_second_one(
+    fleet: Fleet, client: Client, rollout: START, other_release: list[str], settled: Callable[[], None]
+) -> None:
+    before = fleet.releases()
+    assert fleet.playbook("upgrade", *other_release).code == 0
+    first = rollout(playbook="rollback")
+    first.wait_event("rolled_back_verified", "gpu1")
+    first.kill()
+    done = fleet.playbook("rollback")
+    assert done.code == 0, done.output[-4000:]
+    after = fleet.releases()
+    assert {host: after[host]["current"] for host in HOSTS} == {host: before[host]["current"] for host in HOSTS}
     settled()
     traffic = client.finish()
     assert traffic.failed == 0, traffic

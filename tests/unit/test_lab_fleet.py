@@ -86,12 +86,12 @@ def test_outcome_is_that_of_the_rollout_of_this_run(tmp_path: Path) -> None:
 
 def test_a_refused_run_has_no_outcome_and_says_so_with_its_output() -> None:
     with pytest.raises(LookupError, match="port 8055 is taken"):
-        _ = fleet.PlaybookRun(2, "port 8055 is taken", 1.0).outcome
+        _unused = fleet.PlaybookRun(2, "port 8055 is taken", 1.0).outcome
 
 
 def test_a_rollout_without_a_report_has_no_outcome(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match="without a report"):
-        _ = fleet.PlaybookRun(2, "", 1.0, tmp_path).outcome
+        _unused = fleet.PlaybookRun(2, "", 1.0, tmp_path).outcome
 
 
 def test_the_rollout_of_a_run_is_the_directory_that_appeared_during_it() -> None:

@@ -2,10 +2,11 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write three hand-made rollouts (journal and evidence) into a directory: make.py DIRECTORY.
+"""Write four hand-made rollouts (journal and evidence) into a directory: make.py DIRECTORY.
 
 completed: three hosts, all well. rolled_back: the canary's time to first token breaks its limit.
 unreachable: the second host is lost in batch 2 while it switches; the canary goes back, the third is never touched.
+on_purpose: a person takes all three back.
 Same content on every run.
 """
 
@@ -21,7 +22,7 @@ HERE = Path(__file__).resolve()
 OLD, NEW = "4f1c2ab09d3e", "b7e0915cc2d4"
 BEGIN = datetime(2026, 1, 5, 9, 15, tzinfo=UTC)
 BATCHES = [["gpu1"], ["gpu2"], ["gpu3"]]
-ROLLOUTS = ("completed", "rolled_back", "unreachable")
+ROLLOUTS = ("completed", "rolled_back", "unreachable", "on_purpose")
 
 
 class Rollout:
@@ -88,6 +89,8 @@ class Rollout:
         """Record that a batch may start."""
         state = "canary" if number == 1 else "progressing"
         hosts = BATCHES[number - 1]
+        for host in hosts:
+            self.tell("lock_renewed", host, after=0.2, instance=None)
         self.tell("batch_started", after=0.6, state=state, evidence={"batch": number, "hosts": hosts})
 
     def walk(self, host: str, *, slow: float = 1.0) -> dict[str, Any]:
@@ -103,7 +106,12 @@ class Rollout:
         self.tell("quality", host, after=2.9, seconds=2.4, evidence=quality(12))
         self.tell("benchmark", host, after=13.1, seconds=12.4, evidence=benchmark(seed, slow))
         verdict = judge(benchmark(seed, slow), benchmark(host, 1.0))
-        self.tell("verdict", host, after=0.4, evidence=verdict, detail=verdict["summary"])
+        if verdict["verdict"] == "pass":
+            self.tell("verdict", host, after=0.4, evidence=verdict, detail=verdict["summary"])
+        else:
+            evidence = {**verdict, "category": "orchestration", "step": "verdict", "reason": "verdict"}
+            detail = f"the verdict is {verdict['verdict']}: {verdict['summary']}"
+            self.tell("step_failed", host, after=0.4, evidence=evidence, detail=detail)
         return verdict
 
     def promote(self, host: str) -> None:
@@ -280,12 +288,14 @@ def rolled_back(directory: Path) -> None:
     rollout = Rollout(directory, "20260105-091500-c3d4")
     rollout.prepare(["gpu1", "gpu2", "gpu3"])
     rollout.batch(1)
-    rollout.walk("gpu1", slow=4.5)
-    reason = "time to first token p95 is over its limit of 300 ms"
-    rollout.tell("step_failed", "gpu1", after=0.1, evidence={"step": "verdict", "reason": "failed"}, detail=reason)
+    verdict = rollout.walk("gpu1", slow=4.5)
+    reason = f"Journal: verdict, which must be pass: gpu1/chat: step verdict is not proven: {verdict['summary']}"
     rollout.tell("failed", "gpu1", after=0.1, state="rolling_back", evidence={"verdict": "fail"}, detail=reason)
     rollout.tell("rolling_back", after=0.2, state="rolling_back")
     rollout.revert("gpu1")
+    for host in ("gpu2", "gpu3"):
+        rollout.tell("lock_renewed", host, after=0.8, instance=None)
+        rollout.tell("gate_refused", after=0.1, detail="gpu1 went back; no further batch may start")
     rollout.tell("rolled_back_verified", after=0.5, state="rolled_back_verified")
     rollout.write()
 
@@ -315,9 +325,19 @@ def unreachable(directory: Path) -> None:
     rollout.write()
 
 
+def on_purpose(directory: Path) -> None:
+    """A person takes every host back to the release from before."""
+    rollout = Rollout(directory, "20260105-091500-a7b8")
+    rollout.prepare(["gpu1", "gpu2", "gpu3"])
+    for host in ("gpu1", "gpu2", "gpu3"):
+        rollout.revert(host)
+    rollout.tell("rolled_back_verified", after=0.5, state="rolled_back_verified")
+    rollout.write()
+
+
 def main(directory: Path) -> None:
-    """Write all three."""
-    for name, make in zip(ROLLOUTS, (completed, rolled_back, unreachable), strict=True):
+    """Write all of them."""
+    for name, make in zip(ROLLOUTS, (completed, rolled_back, unreachable, on_purpose), strict=True):
         make(directory / name)
 
 

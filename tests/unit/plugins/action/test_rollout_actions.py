@@ -440,7 +440,7 @@ def test_a_rollback_is_planned_from_what_the_hosts_say(runner: Runner) -> None:
     task = plan_task(direction="back", release_infos_from="{{ omit }}", release_infos=infos)
     code, output = runner.run([task])
     assert code == 0, output
-    assert "on 6 hosts in 6 batches" in output
+    assert "6 to roll back, on 6 hosts" in output
     assert planned(runner)["hosts"]["gpu1"]["chat"]["from"] == "a" * 12
 
 
@@ -497,3 +497,41 @@ def test_a_gate_that_says_no_tells_whether_a_fault_is_proven_and_why_in_one_line
     code, output = runner.run(tasks)
     assert code == 0, output
     assert "fault=True gpu1/chat: expected unit state active, found unit state failed" in output
+
+
+def check_inventory(runner: Runner, active: str = "active", **options: Any) -> tuple[int, str]:
+    info = {"instances": [{"instance": "old", "current": "a" * 12, "active_state": active}]}
+    tasks = [
+        {"ansible.builtin.set_fact": {"info": info}},
+        {
+            "local_llm.ops.rollout_plan": {"check_only": True, "release_infos_from": "info", **options},
+            "run_once": True,
+            "register": "planned",
+        },
+        {"ansible.builtin.debug": {"msg": "plan={{ planned.plan is defined }}"}, "run_once": True},
+    ]
+    return runner.run(tasks)
+
+
+def test_the_check_alone_refuses_to_forget_an_instance_that_serves_and_makes_no_plan(runner: Runner) -> None:
+    code, output = check_inventory(runner, keep_serving=True)
+    assert code == 2, output
+    assert "instance old serves on gpu1 and is not in local_llm_instances" in output
+    code, output = check_inventory(runner, keep_serving=True, active="inactive")
+    assert (code, "plan=False" in output) == (0, True), output
+    code, output = check_inventory(runner)
+    assert (code, "plan=False" in output) == (0, True), output
+
+
+def test_a_misspelt_variable_is_refused_on_any_host_and_a_near_role_default_is_warned_of(runner: Runner) -> None:
+    values = inventory(runner.directory, llamacpp_artifact={})
+    values["all"]["children"]["gateway"]["vars"] = {"local_llm_pool": {}}
+    (runner.directory / "inventory.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    code, output = runner.run([{"local_llm.ops.rollout_plan": {}, "run_once": True}])
+    assert code == 2, output
+    assert "local_llm_pool on gw1, gw2: Unknown variable" in output
+    values["all"]["children"]["gateway"].pop("vars")
+    (runner.directory / "inventory.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    code, output = runner.run([{"local_llm.ops.rollout_plan": {}, "run_once": True}])
+    assert code == 0, output
+    assert "Did you mean llamacpp_artifacts?" in " ".join(output.split())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,13 @@ import yaml
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding_line
 from ansible_collections.local_llm.ops.plugins.module_utils._release import validate_description
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
-from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import POOL_FIELDS
-from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
+    KNOWN_VARIABLES,
+    MEASURING_FIELDS,
+    POOL_FIELDS,
+    ROLE_VARIABLES,
+)
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired, check_variable_names
 from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
 
 KNOWLEDGE = collection_knowledge()
@@ -201,7 +207,7 @@ def test_a_fault_names_key_value_and_fix(change: Callable[[dict[str, Any]], None
 def test_a_pool_without_a_gateway_group_is_a_fault() -> None:
     lines = check(lambda v: None, gateways=0)
     assert len(lines) == 1
-    assert "local_llm_instances[0].pool on gpu1, gpu2: is chat" in lines[0]
+    assert "local_llm_instances[0].pool on gpu1, gpu2: found: chat" in lines[0]
     assert "group gateway" in lines[0]
 
 
@@ -287,3 +293,86 @@ def test_a_pool_with_two_contents_is_warned_about() -> None:
     assert [item["status"] for item in found] == ["warn"]
     assert "gpu1/chat; gpu2/chat" in found[0]["observed"]
     assert mixed_pools({"gpu1": releases["gpu1"]}) == []
+
+
+ROOT = Path(__file__).parents[4]
+# Groups that a rollout makes with add_host, no variables.
+GROUPS = {"local_llm_rollout", "local_llm_settle"}
+
+
+def test_the_known_variables_are_those_that_roles_and_playbooks_use() -> None:
+    files = [path for part in ("roles", "playbooks") for path in (ROOT / part).rglob("*") if path.is_file()]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.suffix != ".pyc"]
+    used = {name for text in texts for name in re.findall(r"\blocal_llm_[a-z0-9_]+", text)}
+    assert set(KNOWN_VARIABLES) == used - GROUPS
+
+
+def test_the_known_defaults_are_those_of_the_public_roles() -> None:
+    defaults = [yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text(encoding="utf-8"))
+                for role in ("gateway", "host", "llamacpp")]  # fmt: skip
+    assert set(ROLE_VARIABLES) == {name for values in defaults for name in values}
+
+
+@pytest.mark.parametrize("variable", MEASURING_FIELDS)
+def test_the_measuring_keys_are_those_of_the_role(variable: str) -> None:
+    defaults = yaml.safe_load((ROOT / "roles/_release/defaults/main.yml").read_text(encoding="utf-8"))
+    assert set(MEASURING_FIELDS[variable]) == set(defaults[f"_release_{variable[len('local_llm_') :]}_defaults"])
+
+
+def test_every_documented_variable_is_known() -> None:
+    text = (ROOT / "docs/reference_variables.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(local_llm_[a-z0-9_]+)`", text)) <= set(KNOWN_VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "meant"),
+    [
+        ("local_llm_instance", "fail", "local_llm_instances"),
+        ("local_llm_pool", "fail", "local_llm_pools"),
+        ("local_llm_rollout_serail", "fail", "local_llm_rollout_serial"),
+        ("local_llm_watch_second", "fail", "local_llm_watch_seconds"),
+        ("local_llm_zzz", "fail", "docs/reference_variables.md"),
+        ("llamacpp_artifact", "warn", "llamacpp_artifacts"),
+        ("gateway_api_key", "warn", "gateway_api_keys"),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_told_with_the_name_that_was_meant(name: str, status: str, meant: str) -> None:
+    found = check_variable_names({"gpu1": [name, "local_llm_instances"], "gpu2": [name]})
+    assert [(item["status"], item["subject"]) for item in found] == [(status, f"{name} on gpu1, gpu2")]
+    assert meant in found[0]["action"]
+
+
+def test_variables_that_are_known_or_none_of_ours_pass() -> None:
+    own = ["host_rack", "gateway_region", "ansible_host", "my_local_llm_thing", "groups"]
+    assert check_variable_names({"gpu1": [*KNOWN_VARIABLES, *ROLE_VARIABLES, *own]}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("local_llm_benchmark", {"request": 10}, ["local_llm_benchmark.request on", "requests"]),
+        ("local_llm_quality", {"min_similarty": 1}, ["local_llm_quality.min_similarty on", "min_similarity"]),
+        ("local_llm_quality", [1], ["local_llm_quality on", "a mapping"]),
+        ("local_llm_benchmark", {"users": 2, "requests": "{{ 5 }}"}, []),
+    ],
+)
+def test_a_wrong_key_of_the_measuring_is_a_fault(name: str, value: Any, words: list[str]) -> None:
+    lines = check(lambda v: v.update({name: value}))
+    assert len(lines) == (1 if words else 0)
+    assert [word for word in words if word not in lines[0]] == []
+
+
+def test_a_wrong_engine_option_is_told_with_its_value() -> None:
+    lines = check(instance(config={"paralell_requests": 3}))
+    assert "on gpu1, gpu2: config.paralell_requests = 3: unknown option. Did you mean" in lines[0]
+
+
+def test_a_checksum_that_does_not_match_says_which_is_the_files_and_which_the_inventorys() -> None:
+    wrong = "0" * 64
+
+    def change(values: dict[str, Any]) -> None:
+        values["local_llm_models"]["tiny"]["files"]["model.gguf"] = wrong
+
+    line = check(change)[0]
+    assert f"the file /models/tiny/model.gguf has SHA-256 {DIGEST}" in line
+    assert f"the inventory's {wrong}" in line

@@ -138,11 +138,11 @@ CONCLUSIONS = {
     ),
     "a host was lost": (
         [*states(gpu1="healthy"), failed("gpu2"), *states(gpu1="rolled_back_verified", gpu2="unknown")], "fleet",
-        ("halted", False), ["Nothing is known of gpu2/chat", "dead-man", "run upgrade or rollback once more"],
+        ("halted", False), ["Nothing is known of gpu2/chat", "at its deadline", "run upgrade or rollback once more"],
     ),
     "the controller stopped in the middle": (
         states(gpu1="healthy", gpu2="switching"), "fleet",
-        ("halted", False), ["Nothing is known of gpu2/chat", "dead-man"],
+        ("halted", False), ["Nothing is known of gpu2/chat", "what was committed stays"],
     ),
     "no proof": (
         [*states(gpu1="healthy"), failed("gpu2", "inconclusive"), *states(gpu2="rolled_back_verified")], "fleet",

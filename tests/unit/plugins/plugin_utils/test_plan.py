@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, description_changes
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding_line
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import (
+    build_plan,
+    description_changes,
+    unlisted_serving,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import add_gateways
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
     plan_markdown,
@@ -199,7 +204,9 @@ def test_changes_name_each_key_with_both_values() -> None:
 
 def test_a_plan_is_json_with_the_agreed_keys() -> None:
     plan = json.loads(json.dumps(fleet(3)))
-    assert set(plan) == {"schema", "rollout_id", "canary", "serial", "order", "batches", "hosts", "carried", "findings"}
+    keys = "schema rollout_id direction canary serial order batches hosts carried findings"
+    assert set(plan) == set(keys.split())
+    assert plan["direction"] == "forward"
     assert {"from", "to", "action"} <= set(plan["hosts"]["gpu1"]["chat"])
 
 
@@ -337,3 +344,35 @@ def test_the_share_does_not_count_a_host_that_changes_only_in_another_pool() -> 
     plan = fleet(3, desired=desired, current=current, serial=["100%"], allow_pool_outage=True)
     assert plan["hosts"]["gpu2"]["chat"]["share_limit_percent"] == 50
     assert plan["hosts"]["gpu2"]["code"]["share_limit_percent"] == 33
+
+
+def unlisted(info: Any, **listed: Any) -> list[str]:
+    return [item["subject"] for item in unlisted_serving({"gpu1": listed}, {"gpu1": info})]
+
+
+def test_an_instance_that_serves_and_is_no_longer_in_the_inventory_is_a_fault() -> None:
+    found = unlisted_serving({"gpu1": {}}, {"gpu1": {"instances": [running()]}})
+    assert [item["status"] for item in found] == ["fail"]
+    text = finding_line(found[0])
+    told = "instance chat serves on gpu1 and is not in local_llm_instances: site would cut it off its pool. Put it back"
+    assert told in text
+    assert "stop it first (local_llm.ops.stop)" in text
+    assert "llm_release state=absent" in text
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"instances": [running(active_state="inactive")]},
+        {"instances": [running(None)]},
+        {"instances": []},
+        {"unreachable": True},
+        None,
+    ],
+)
+def test_what_does_not_serve_or_cannot_be_asked_may_leave_the_inventory(info: Any) -> None:
+    assert unlisted(info) == []
+
+
+def test_an_instance_that_the_inventory_names_may_serve() -> None:
+    assert unlisted({"instances": [running()]}, chat=wanted()) == []

@@ -10,6 +10,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import build_rollback_plan
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
+    plan_markdown,
+    plan_text,
+    rollback_markdown,
+)
 
 OLD = "a" * 12
 NEW = "b" * 12
@@ -211,3 +216,37 @@ def test_a_named_release_that_serves_somewhere_already_is_not_refused_elsewhere(
 
 def test_a_rollback_to_a_release_that_no_host_has_is_refused() -> None:
     assert failing(back(running(NEW, previous=OLD, releases=[NEW, OLD]), "c" * 12)) == ["rollback", "rollback"]
+
+
+@pytest.mark.parametrize("render", [plan_text, plan_markdown, rollback_markdown])
+def test_the_texts_of_a_rollback_read_from_what_serves_to_what_it_goes_back_to(render: Any) -> None:
+    plan = back(running(NEW, previous=OLD, releases=[NEW, OLD]))
+    text = render(plan)
+    row = next(line for line in text.splitlines() if "gpu1" in line)
+    assert plan["direction"] == "back"
+    assert row.index(NEW) < row.index(OLD)
+    assert text.startswith(("Rollback", "# Rollback"))
+    for wrong in ("upgrade  ", "| upgrade |", "to upgrade", "canary", "ops.rollback", "runs now"):
+        assert wrong not in text
+
+
+@pytest.mark.parametrize("render", [plan_text, plan_markdown])
+def test_a_rollback_is_called_one_in_its_table(render: Any) -> None:
+    text = render(back(running(NEW, previous=OLD, releases=[NEW, OLD])))
+    assert "2 to roll back, on 2 hosts" in text
+    assert "rollback" in next(line for line in text.splitlines() if "gpu1" in line)
+
+
+def test_the_text_of_a_rollback_says_when_the_earlier_release_serves_already() -> None:
+    left = running(OLD, previous=NEW, releases=[NEW, OLD], instance_state={"state": "unknown", "rollout_id": "r0"})
+    row = next(line for line in plan_text(back(left)).splitlines() if " gpu1 " in line)
+    assert (row.count(OLD), NEW in row) == (2, False)
+    assert "serves the earlier release already" in row
+
+
+def test_the_texts_of_a_rollback_with_nothing_to_do_say_so() -> None:
+    plan = back(running(NEW, previous=None, releases=[NEW]))
+    assert "nothing to roll back on 2 hosts" in plan_text(plan)
+    assert "found: has no release to go back to" in plan_text(plan)
+    assert "Nothing goes back." in rollback_markdown(plan)
+    assert "Nothing has to change." in plan_markdown(plan)

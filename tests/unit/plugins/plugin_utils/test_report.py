@@ -63,6 +63,7 @@ def walk(*steps: tuple[Any, ...], host: str = "h") -> list[dict[str, Any]]:
 
 
 REPORT_KEYS = {
+    "on_purpose",
     "schema",
     "kind",
     "rollout_id",
@@ -105,6 +106,7 @@ HOST_KEYS = {
     "comparison",
 }
 STEP_KEYS = {
+    "failed",
     "step",
     "state",
     "category",
@@ -146,7 +148,7 @@ def test_schema_1_of_the_report_has_exactly_these_keys(reports: dict[str, dict[s
             "rolled_back_verified",
             ["rolled_back_verified", "untouched", "untouched"],
             "Rolled back and verified: chat on gpu1 in batch 1 failed at the step \u201cverdict\u201d",
-            "Compare the plots of gpu1",
+            "See the verdict table and the plots of gpu1",
         ),
         (
             "unreachable",
@@ -154,6 +156,13 @@ def test_schema_1_of_the_report_has_exactly_these_keys(reports: dict[str, dict[s
             ["rolled_back_verified", "unknown", "untouched"],
             "Halted: chat on gpu2 in batch 2 became unreachable at the step \u201cswitch and wait until ready\u201d",
             "Bring gpu2 back",
+        ),
+        (
+            "on_purpose",
+            "rolled_back_verified",
+            ["rolled_back_verified"] * 3,
+            "Rolled back on purpose, verified: all 3 instances serve release 4f1c2ab09d3e again",
+            None,
         ),
     ],
 )
@@ -213,6 +222,58 @@ def test_the_time_between_a_lost_controller_and_the_resumption_does_not_count() 
 def test_a_first_walk_begins_with_its_batch_where_the_journal_tells() -> None:
     text = journal({"event": "batch_started", "at": at(5)}, *walk(("baseline", 10, {"seconds": 4.0})))
     assert build_report(text)["hosts"][0]["seconds"]["orchestration"] == 1.0
+
+
+def test_a_failed_verdict_is_shown_with_its_reasons_and_the_new_benchmark(reports: dict[str, dict[str, Any]]) -> None:
+    report = reports["rolled_back"]
+    host = report["hosts"][0]
+    assert host["verdict"]["verdict"] == "fail"
+    assert host["benchmarks"]["new"] is not None
+    assert [step["step"] for step in host["steps"] if step["failed"]] == ["verdict", "failed"]
+    assert "(time to first token p95 is" in report["summary"]
+    assert "journalctl" not in report["next_steps"]
+
+
+@pytest.mark.parametrize("step", ["quality", "benchmark"])
+def test_a_failed_step_keeps_what_it_measured(step: str) -> None:
+    lines = walk(("step_failed", 2, {"evidence": {"step": step, "report": {"kind": step}}}))
+    host = build_report(journal(*lines))["hosts"][0]
+    assert host["quality" if step == "quality" else "benchmarks"]["new"]["kind"] == step
+
+
+def test_a_host_that_was_never_reached_is_neutral_and_took_no_time(reports: dict[str, dict[str, Any]]) -> None:
+    for host in reports["rolled_back"]["hosts"][1:]:
+        assert (host["outcome"], host["wall_seconds"], host["orchestration_share"]) == ("untouched", 0.0, None)
+
+
+def test_waiting_for_other_batches_is_not_the_hosts_own_time() -> None:
+    text = journal(
+        {"event": "batch_started", "at": at(5), "evidence": {"batch": 1, "hosts": ["other"]}},
+        *walk(("lock_renewed", 6)),
+        {"event": "batch_started", "at": at(30), "evidence": {"batch": 2, "hosts": ["h"]}},
+        *walk(("drained", 31), ("lease_renewed", 32), ("full_share", 33, {"state": "healthy"})),
+        {"event": "batch_started", "at": at(40), "evidence": {"batch": 3, "hosts": ["third"]}},
+    )
+    assert build_report(text)["hosts"][0]["wall_seconds"] == 3.0
+
+
+def test_a_rollback_on_purpose_is_calm(examples: Path, reports: dict[str, dict[str, Any]]) -> None:
+    report = reports["on_purpose"]
+    assert (report["on_purpose"], report["cause"], report["next_steps"]) == (True, None, None)
+    assert {(host["previous_release"], host["release"]) for host in report["hosts"]} == {(make.NEW, make.OLD)}
+    page = make_report(examples / "on_purpose", {})[1]["report.html"]
+    assert '<header class="outcome good"' in page
+    assert not any(reports[name]["on_purpose"] for name in ("completed", "rolled_back", "unreachable"))
+
+
+def test_the_end_of_a_log_is_kept_and_the_reason_is_whole() -> None:
+    log = "\n".join(f"line {number} {'x' * 60}" for number in range(20))
+    detail = f"Switch: i to release 9ed: the service exited. Last lines of its log:\n{log}\nthe real cause"
+    report = build_report(journal(*walk(("failed", 2, {"detail": detail}))))
+    assert report["cause"]["reason"] == "the service exited. Last lines of its log:"
+    assert report["cause"]["log_lines"][-1] == "the real cause"
+    assert report["events"][0]["detail"].endswith("the real cause")
+    assert "failed (the service exited)" in report["summary"]
 
 
 def test_instances_of_one_host_take_their_turns() -> None:
