@@ -28,6 +28,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._canonical import (
     chained_line,
     sha256_hex,
 )
+from ansible_collections.local_llm.ops.plugins.module_utils._release import INSTANCE_STATES
 
 SCHEMA = 1
 JOURNAL_NAME = "journal.jsonl"
@@ -48,19 +49,6 @@ ROLLOUT_STATES = (
     "rolling_back",
     "rolled_back_verified",
     "rollback_failed",
-)
-INSTANCE_STATES = (
-    "pending",
-    "drained",
-    "staged",
-    "switching",
-    "warming",
-    "verifying",
-    "healthy",
-    "rolling_back",
-    "rolled_back_verified",
-    "rollback_failed",
-    "unknown",
 )
 EVENT_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 

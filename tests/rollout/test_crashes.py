@@ -93,18 +93,25 @@ def test_hosts_and_gateway_go_back_by_themselves_when_the_controller_never_retur
     assert traffic.failed == 0, traffic
 
 
-def test_host_that_loses_power_in_batch_two_stops_the_rollout_and_goes_back_at_boot(
-    fleet: Fleet, client: Client, rollout: START, other_release: list[str], settled: Callable[[], None]
+@pytest.mark.parametrize(("lose", "bring_back"), [("power-cut", "boot"), ("cut", "heal")])
+def test_host_that_is_lost_in_batch_two_stops_the_rollout_and_goes_back_when_it_is_back(
+    fleet: Fleet,
+    client: Client,
+    rollout: START,
+    other_release: list[str],
+    settled: Callable[[], None],
+    lose: str,
+    bring_back: str,
 ) -> None:
     before = fleet.releases()
-    one = rollout(*other_release, "-e", "local_llm_lease_seconds=120")
+    one = rollout(*other_release, "-e", "local_llm_commit_timeout_seconds=60", "-e", "local_llm_lease_seconds=100")
     one.wait_event("switched", "gpu2")
-    fleet.lab_command("power-cut", "gpu2")
+    fleet.lab_command(lose, "gpu2")
     done = one.finish()
     assert done.code != 0
     assert done.outcome == "halted", done.output[-4000:]
-    fleet.lab_command("boot", "gpu2")
-    wait_for("gpu2 on its old release", lambda: fleet.releases()["gpu2"]["current"] == before["gpu2"]["current"], 60)
+    fleet.lab_command(bring_back, "gpu2")
+    wait_for("gpu2 on its old release", lambda: fleet.releases()["gpu2"]["current"] == before["gpu2"]["current"], 90)
     after = fleet.releases()
     assert {host: after[host]["current"] for host in HOSTS} == {host: before[host]["current"] for host in HOSTS}
     assert after["gpu1"]["state"] == "rolled_back_verified"
