@@ -142,7 +142,7 @@ def change(row: dict[str, Any], verdict: dict[str, Any] | None) -> tuple[str, st
 
 def _same(measure: str, name: str) -> bool:
     """Return whether a measure of the comparison is the one that a verdict names in words."""
-    family, _, percentile = measure.removesuffix("_seconds").partition("_")
+    family, _underscore, percentile = measure.removesuffix("_seconds").partition("_")
     if family in _FAMILIES:
         return name.startswith(_FAMILIES[family]) and name.endswith(percentile)
     if measure == "error_share":

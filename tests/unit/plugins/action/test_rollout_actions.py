@@ -501,7 +501,7 @@ def test_a_gate_that_says_no_tells_whether_a_fault_is_proven_and_why_in_one_line
 
 def check_inventory(runner: Runner, active: str = "active", **options: Any) -> tuple[int, str]:
     info = {"instances": [{"instance": "old", "current": "a" * 12, "active_state": active}]}
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"ansible.builtin.set_fact": {"info": info}},
         {
             "local_llm.ops.rollout_plan": {"check_only": True, "release_infos_from": "info", **options},
