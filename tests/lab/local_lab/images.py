@@ -19,12 +19,11 @@ PACKAGES = (
     "apt", "ca-certificates", "dbus", "iproute2", "iptables", "logrotate", "openssh-server", "procps", "python3",
     "python3-venv", "sudo", "systemd", "systemd-sysv", "zstd",
 )  # fmt: skip
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 CONFIGURATION = Path("/etc/apt")
 
 
 def mirror() -> str:
-    """Return the Debian mirror that this machine itself uses, or the public one."""
+    """Return the Debian mirror that this machine itself uses; an empty text leaves the choice to mmdebstrap."""
     files = [CONFIGURATION / "sources.list", *sorted((CONFIGURATION / "sources.list.d").glob("*"))]
     for path in files:
         if not path.is_file():
@@ -35,7 +34,7 @@ def mirror() -> str:
             found = re.search(r"(https?://\S+/debian)/?(?:\s|$)", line)
             if found:
                 return found.group(1)
-    return DEFAULT_MIRROR
+    return ""
 
 
 def ensure(suite: str, say: Callable[[str], None]) -> Path:
@@ -50,7 +49,8 @@ def ensure(suite: str, say: Callable[[str], None]) -> Path:
     building = directory.with_suffix(".building")
     shutil.rmtree(building, ignore_errors=True)
     building.parent.mkdir(parents=True, exist_ok=True)
-    run("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(building), mirror())
+    source = [mirror()] if mirror() else []
+    run("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(building), *source)
     (building / "etc/machine-id").write_text("uninitialized\n", encoding="ascii")
     for key_file in (building / "etc/ssh").glob("ssh_host_*"):
         key_file.unlink()
