@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
 
@@ -37,6 +38,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
     plan_text,
     rollback_markdown,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._ssh_keepalive import keepalive_findings
 
 
 class ActionModule(ControllerAction):
@@ -144,6 +146,8 @@ class ActionModule(ControllerAction):
         gateway_infos = results_by_host(arguments, "gateway_infos", [], task_vars)
         if gateway_infos is not None:
             plan = add_gateways(plan, gateway_infos)
+        if plan["order"]:
+            plan["findings"] = plan["findings"] + keepalive_findings(_ssh_hosts(task_vars, plan["order"]))
         text = plan_text(plan)
         result.update(
             plan=plan,
@@ -209,6 +213,26 @@ def _variables(
             text = " ".join(str(error).split())
             action = "Correct the template or set the variable it uses."
             findings.append(finding("template", "fail", f"{name} on {host}", observed=text, action=action))
+    return result
+
+
+def _ssh_hosts(task_vars: dict[str, Any], hosts: list[str]) -> dict[str, dict[str, str]]:
+    """Return {host: {"address", "arguments"}} of the hosts that are reached by SSH."""
+    result = {}
+    for host in hosts:
+        if (hosts_variable(task_vars, host, "ansible_connection") or "ssh") not in (
+            "ssh",
+            "ansible.builtin.ssh",
+            "smart",
+        ):
+            continue
+        own = hosts_variable(task_vars, host, "ansible_ssh_args")
+        given = [
+            C.config.get_config_value("ssh_args", plugin_type="connection", plugin_name="ssh") if own is None else own
+        ]
+        given += [hosts_variable(task_vars, host, f"ansible_ssh_{kind}_args") for kind in ("common", "extra")]
+        address = hosts_variable(task_vars, host, "ansible_host") or host
+        result[host] = {"address": str(address), "arguments": " ".join(str(part) for part in given if part)}
     return result
 
 

@@ -6,20 +6,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils import _report_words as words
+from ansible_collections.local_llm.ops.plugins.plugin_utils._html_page import render_page
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_svg import PHASES, ecdf, timeline
 
-TEMPLATES = Path(__file__).resolve().parent / "templates"
 # With more instances than this, only those that failed and the canary are unfolded.
 UNFOLDED = 4
 _TONE = {
@@ -45,35 +42,26 @@ _FAMILIES = {"ttft": "time to first token", "tpot": "time per output token", "e2
 
 def render_html(report: dict[str, Any]) -> str:
     """Return the page of a report made by build_report."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     calm = report["on_purpose"]
-    environment.filters.update(
-        seconds=words.seconds,
-        share=words.share,
-        figure=words.figure,
-        clock=words.clock,
-        moment=words.day_and_clock,
-        words=lambda name: _PURPOSE if calm and name == "rolled_back_verified" else words.words(name),
-        sentence=words.sentence,
-        step_words=words.step_words,
-        step_title=words.step_title,
-        measure_words=words.measure_words,
-        facts=facts_text,
-        commands=commands,
-        tone=lambda name: "good" if calm and name == "rolled_back_verified" else _TONE.get(str(name), "plain"),
-    )
-    style = (TEMPLATES / "rollout_report.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    return environment.get_template("rollout_report.html.j2").render(
+    filters: dict[str, Callable[..., Any]] = {
+        "seconds": words.seconds,
+        "share": words.share,
+        "figure": words.figure,
+        "clock": words.clock,
+        "moment": words.day_and_clock,
+        "words": lambda name: _PURPOSE if calm and name == "rolled_back_verified" else words.words(name),
+        "sentence": words.sentence,
+        "step_words": words.step_words,
+        "step_title": words.step_title,
+        "measure_words": words.measure_words,
+        "facts": facts_text,
+        "commands": commands,
+        "tone": lambda name: "good" if calm and name == "rolled_back_verified" else _TONE.get(str(name), "plain"),
+    }
+    return render_page(
+        "rollout_report.html.j2",
+        filters,
         report=report,
-        style=Markup(style),
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         timeline=timeline(report["hosts"], report["started_at"], report["ended_at"], "timeline"),
         sections=[_section(entry, index, len(report["hosts"])) for index, entry in enumerate(report["hosts"])],
     )

@@ -93,7 +93,7 @@ def test_hosts_and_gateway_go_back_by_themselves_when_the_controller_never_retur
     assert traffic.failed == 0, traffic
 
 
-@pytest.mark.parametrize(("lose", "bring_back"), [("power-cut", "boot")])
+@pytest.mark.parametrize(("lose", "bring_back"), [("power-cut", "boot"), ("cut", "heal")])
 def test_host_that_is_lost_in_batch_two_stops_the_rollout_and_goes_back_when_it_is_back(
     fleet: Fleet,
     client: Client,

@@ -16,7 +16,11 @@ def write(lab: Lab) -> None:
     groups: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for host in lab.hosts.values():
         groups.setdefault(host.group, {"hosts": {}})["hosts"][host.name] = {"ansible_host": host.address}
-    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5"
+    # The keepalive ends a connection to a host that was cut off; without it a task waits for its answer for ever.
+    options = (
+        "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5"
+        " -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+    )
     inventory = {
         "all": {
             "vars": {

@@ -22,43 +22,13 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
     plan_text,
     rollback_markdown,
 )
-
-OLD = "a" * 12
-NEW = "b" * 12
-
-
-def description(**values: Any) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "engine": "llamacpp",
-        "engine_version": "0.7.0",
-        "model": "tiny",
-        "model_revision": "r1",
-        "model_manifest_sha256": "1" * 64,
-        "model_entry": "model.gguf",
-        "served_name": "chat",
-        "port": 8001,
-        "gpus": "all",
-        "config": {"threads": 4},
-        **values,
-    }
-
-
-def wanted(pool: str = "chat", release: str = NEW, **values: Any) -> dict[str, Any]:
-    return {"description": description(**values), "release_id": release, "pool": pool, "slo_tier": "standard"}
-
-
-def running(release: str | None = OLD, **values: Any) -> dict[str, Any]:
-    return {
-        "instance": "chat",
-        "current": release,
-        "previous": None,
-        "armed": None,
-        "instance_state": {"state": "healthy"},
-        "active_state": "active",
-        "current_description": description(engine_version="0.6.0") if release else None,
-        **values,
-    }
+from ansible_collections.local_llm.ops.tests.unit.plugins.plugin_utils.plans import (
+    NEW,
+    OLD,
+    description,
+    running,
+    wanted,
+)
 
 
 def fleet(count: int, info: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
