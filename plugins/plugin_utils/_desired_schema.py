@@ -143,6 +143,8 @@ KNOWN_VARIABLES: tuple[str, ...] = (
     "local_llm_commit_timeout_seconds",
     "local_llm_drain_timeout_seconds",
     "local_llm_freeze_windows",
+    "local_llm_gpu_health",
+    "local_llm_health_root",
     "local_llm_ignore_freeze",
     "local_llm_instances",
     "local_llm_keep_releases",

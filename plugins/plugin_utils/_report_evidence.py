@@ -202,6 +202,10 @@ FACTS: dict[str, Any] = {
     "release_id": text,
     "changed": flag,
     "deadline_at": text,
+    # Health of the GPUs: the word, how many checks came out how, and what would mend it.
+    "status": text,
+    "summary": counts,
+    "remedy": text,
 }
 
 

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""All checks of GPUs, and how they are run: none of them can take the others down with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import STATUSES
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu import (
+    _checks_driver,
+    _checks_fabric,
+    _checks_host,
+    _checks_log,
+    _checks_memory,
+    _checks_mode,
+    _checks_pci,
+    _checks_state,
+    _checks_thermal,
+)
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import Check, Context, Findings, Snapshot
+
+ALL_CHECKS: tuple[Check, ...] = (
+    *_checks_driver.CHECKS,
+    *_checks_pci.CHECKS,
+    *_checks_memory.CHECKS,
+    *_checks_thermal.CHECKS,
+    *_checks_fabric.CHECKS,
+    *_checks_mode.CHECKS,
+    *_checks_log.CHECKS,
+    *_checks_host.CHECKS,
+    *_checks_state.CHECKS,
+)
+# What comes first is what somebody has to act on.
+STATUS_ORDER = ("fail", "warn", "ok", "skip")
+NO_DRIVER = ("missing_library", "not_loaded", "missing_package")
+
+
+def run_checks(
+    snapshot: Snapshot,
+    context: Context,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    checks: Iterable[Check] = ALL_CHECKS,
+) -> Findings:
+    """Return the findings of the named checks (all when none are named): what must be acted on first, then by name."""
+    findings: Findings = []
+    for check in checks:
+        if (not include or check.name in include) and check.name not in exclude:
+            findings += _run(check, snapshot, context)
+    return sorted(findings, key=lambda item: (STATUS_ORDER.index(item["status"]), item["check"]))
+
+
+def _run(check: Check, snapshot: Snapshot, context: Context) -> Findings:
+    try:
+        found = list(check.run(check, snapshot, context))
+    except Exception as error:  # noqa: BLE001  # One check that breaks must neither hide the others nor count as fine.
+        return [_broken(check, f"{type(error).__name__}: {error}")]
+    return found or [_broken(check, "it returned nothing")]
+
+
+def _broken(check: Check, what: str) -> dict[str, Any]:
+    action = "This is a fault of the check, not of the host. Report it with this line; leave it out with skip_checks."
+    return check.warn(f"check {check.name}", f"the check broke: {what}", "the check runs", action)
+
+
+def summarise(findings: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many findings have which status."""
+    counts = dict.fromkeys(STATUSES, 0)
+    for item in findings:
+        counts[item["status"]] += 1
+    return counts
+
+
+def overall_status(snapshot: Snapshot, context: Context, findings: Iterable[Mapping[str, Any]]) -> str:
+    """Return healthy, degraded or out_of_service; no_gpu for a host without a GPU where nothing must leave service."""
+    counts = summarise(findings)
+    if counts["fail"]:
+        return "out_of_service"
+    if has_no_gpu(snapshot, context):
+        return "no_gpu"
+    return "degraded" if counts["warn"] else "healthy"
+
+
+def has_no_gpu(snapshot: Snapshot, context: Context) -> bool:
+    """Return whether a host has no NVIDIA device and should have none."""
+    expected = context.expected
+    if expected.get("gpu_count") or expected.get("minimum_gpus") or expected.get("gpu_name"):
+        return False
+    if snapshot["pci"] or snapshot["gpus"]:
+        return False
+    return snapshot["nvml"]["status"] in (*NO_DRIVER, "ok")

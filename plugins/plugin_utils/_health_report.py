@@ -1,0 +1,210 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""The health of a fleet: what every host said, as one document, one table and one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import show
+
+# Worst last. unknown: the host did not answer, so nothing is known of it, which is worse than degraded.
+STATUSES = ("no_gpu", "healthy", "degraded", "unknown", "out_of_service")
+WORDS = {
+    "no_gpu": "no GPU",
+    "healthy": "fine",
+    "degraded": "needs a look",
+    "unknown": "unknown",
+    "out_of_service": "must leave service",
+}
+_TROUBLE = ("fail", "warn")
+
+
+def build_health_report(
+    answers: Mapping[str, Mapping[str, Any] | None], *, made_at: str, versions: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the document from {host: result of gpu_health, or of its failure}.
+
+    Keys: schema, kind, made_at, status (the worst of all hosts), summary, next_steps, counts {status: hosts}, hosts
+    [{host, status, error, remedy, summary, gpus, findings, events, recovery}], versions.
+    """
+    hosts = [_host(name, answer) for name, answer in answers.items()]
+    counts = {status: sum(host["status"] == status for host in hosts) for status in STATUSES}
+    return {
+        "schema": 1,
+        "kind": "health",
+        "made_at": made_at,
+        "status": max((host["status"] for host in hosts), key=STATUSES.index, default="unknown"),
+        "summary": _summary(hosts, counts),
+        "next_steps": _next_steps(counts),
+        "counts": counts,
+        "hosts": sorted(hosts, key=lambda host: -STATUSES.index(host["status"])),
+        "versions": dict(versions or {}),
+    }
+
+
+def must_leave(report: Mapping[str, Any]) -> list[str]:
+    """Return the hosts that must leave service, and those of which nothing is known."""
+    return [host["host"] for host in report["hosts"] if host["status"] in ("out_of_service", "unknown")]
+
+
+def repairable(report: Mapping[str, Any]) -> list[str]:
+    """Return the hosts that must leave service and for which a remedy is known."""
+    return [host["host"] for host in report["hosts"] if host["status"] == "out_of_service" and host["remedy"] != "none"]
+
+
+def rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the table: one row per host and GPU, equal GPUs of a host together.
+
+    Keys of a row: host, gpus (words), status (ok, warn, fail or unknown), text, findings (those that are not fine).
+    """
+    result: list[dict[str, Any]] = []
+    for host in report["hosts"]:
+        if host["status"] == "unknown":
+            result.append(
+                {"host": host["host"], "gpus": "", "status": "unknown", "text": host["error"], "findings": []}
+            )
+            continue
+        trouble = [item for item in host["findings"] if item["status"] in _TROUBLE]
+        result.append(_host_row(host, [item for item in trouble if not item["gpu"]]))
+        sick = {item["gpu"]["index"] for item in trouble if item["gpu"]}
+        fine = [gpu["index"] for gpu in host["gpus"] if gpu["index"] not in sick]
+        result += [
+            _gpu_row(host, index, [item for item in trouble if item["gpu"] and item["gpu"]["index"] == index])
+            for index in sorted(sick)
+        ]
+        if fine:
+            name = next(gpu["name"] for gpu in host["gpus"] if gpu["index"] == fine[0])
+            result.append(
+                {
+                    "host": host["host"],
+                    "gpus": f"GPU {ranges(fine)}",
+                    "status": "ok",
+                    "text": f"{name or 'GPU'}: fine",
+                    "findings": [],
+                }
+            )
+    return result
+
+
+def report_text(report: Mapping[str, Any]) -> str:
+    """Return the table as plain text, with what to do below each row that is not fine."""
+    table = rows(report)
+    width = max((len(row["host"]) for row in table), default=0)
+    gpu_width = max((len(row["gpus"]) for row in table), default=0)
+    lines = [report["summary"], ""]
+    for row in table:
+        lines.append(f"{row['host']:<{width}}  {row['gpus']:<{gpu_width}}  {row['status'].upper():<7}  {row['text']}")
+        lines += [f"{'':<{width}}    {line}" for item in row["findings"] for line in finding_lines(item)]
+    if report["next_steps"]:
+        lines += ["", report["next_steps"]]
+    return "\n".join(lines)
+
+
+def finding_lines(item: Mapping[str, Any]) -> list[str]:
+    """Return a finding as lines: what was found and expected, how it is known, what to do, where to read."""
+    expected = f", expected {show(item['expected'])}" if item.get("expected") is not None else ""
+    lines = [
+        f"{item['status'].upper()} {item['check']}: found {show(item['observed'])}{expected}",
+        f"  known from: {item['source']}",
+    ]
+    if item.get("action"):
+        lines.append(f"  do: {item['action']}")
+    return [*lines, f"  runbook: {item['runbook']}"]
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers as short text: 0-2, 4, 6-7."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+def _host(name: str, answer: Mapping[str, Any] | None) -> dict[str, Any]:
+    error = _error(answer)
+    known = answer if answer is not None and not error else {}
+    return {
+        "host": name,
+        "status": "unknown" if error else known["status"],
+        "error": error,
+        "remedy": known.get("remedy", "none"),
+        "summary": known.get("summary", {}),
+        "gpus": known.get("gpus", []),
+        "findings": known.get("findings", []),
+        "events": known.get("events", []),
+    }
+
+
+def _error(answer: Mapping[str, Any] | None) -> str | None:
+    if answer is None:
+        return "It was not asked."
+    if answer.get("unreachable"):
+        return f"It cannot be reached: {_one_line(answer.get('msg'))}"
+    if "findings" not in answer or "status" not in answer:
+        return f"It could not be checked: {_one_line(answer.get('msg'))}"
+    return None
+
+
+def _one_line(value: Any) -> str:
+    return " ".join(str(value or "no message").split())
+
+
+def _host_row(host: Mapping[str, Any], trouble: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = host["summary"]
+    text = f"{counts.get('ok', 0)} checks fine, {counts.get('skip', 0)} do not apply"
+    if not host["gpus"]:
+        text = f"no GPU answers; {text}"
+    return {"host": host["host"], "gpus": "host", "status": _worst(trouble), "text": text, "findings": trouble}
+
+
+def _gpu_row(host: Mapping[str, Any], index: int, trouble: list[dict[str, Any]]) -> dict[str, Any]:
+    known = {gpu["index"]: gpu for gpu in host["gpus"]}.get(index, {})
+    words = [known.get("name") or "GPU", known.get("pci_address") or trouble[0]["gpu"]["pci_address"] or ""]
+    if known.get("serial"):
+        words.append(f"serial {known['serial']}")
+    return {
+        "host": host["host"],
+        "gpus": f"GPU {index}",
+        "status": _worst(trouble),
+        "text": ", ".join(word for word in words if word),
+        "findings": trouble,
+    }
+
+
+def _worst(trouble: list[dict[str, Any]]) -> str:
+    return next((status for status in _TROUBLE if any(item["status"] == status for item in trouble)), "ok")
+
+
+def _summary(hosts: list[dict[str, Any]], counts: Mapping[str, int]) -> str:
+    gpus = sum(len(host["gpus"]) for host in hosts)
+    asked = f"{len(hosts)} host{'' if len(hosts) == 1 else 's'}, {gpus} GPU{'' if gpus == 1 else 's'}"
+    for status in ("out_of_service", "unknown", "degraded"):
+        if counts[status]:
+            names = [host["host"] for host in hosts if host["status"] == status]
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            verb = {
+                "out_of_service": "Must leave service",
+                "unknown": "Did not answer",
+                "degraded": "Needs a look in working hours",
+            }[status]
+            return f"{verb}: {shown}. Asked: {asked}."
+    return f"All is well. Asked: {asked}."
+
+
+def _next_steps(counts: Mapping[str, int]) -> str:
+    steps = []
+    if counts["out_of_service"]:
+        steps.append(
+            "Let the ladder repair what must leave service, drained first: "
+            "`ansible-playbook local_llm.ops.health -e remediate=true`. See first what it would do: add `--check`."
+        )
+    if counts["unknown"]:
+        steps.append("Look at the hosts that did not answer: network, power, SSH, sudo; then run it again.")
+    return " ".join(steps)

@@ -1,0 +1,150 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table and the page of the fleet's health: nothing that is wrong is left out, nothing fine hides it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.local_llm.ops.plugins.plugin_utils._health_html import render_health_html, value_text
+from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import (
+    build_health_report,
+    must_leave,
+    ranges,
+    report_text,
+    rows,
+)
+from ansible_collections.local_llm.ops.plugins.plugin_utils._report_words import NONE
+
+GPUS = [
+    {
+        "index": index,
+        "uuid": f"GPU-{index}",
+        "name": "NVIDIA L4",
+        "pci_address": f"0000:0{index}:00.0",
+        "serial": f"S{index}",
+    }
+    for index in range(3)
+]
+
+
+def found(status: str, check: str, gpu: int | None = None, **values: Any) -> dict[str, Any]:
+    return {
+        "check": check,
+        "status": status,
+        "severity": {"fail": "critical", "warn": "warning"}.get(status, "info"),
+        "subject": "host" if gpu is None else f"GPU {gpu}",
+        "observed": "what was seen",
+        "expected": "what is right",
+        "action": "Do this.",
+        "source": "NVML",
+        "remedy": "reset_gpu" if status == "fail" else "none",
+        "runbook": f"docs/runbooks/gpu_memory.md#{check}",
+        "gpu": None if gpu is None else {"index": gpu, "uuid": f"GPU-{gpu}", "pci_address": f"0000:0{gpu}:00.0"},
+        **values,
+    }
+
+
+def answer(*findings: dict[str, Any], status: str = "healthy", remedy: str = "none") -> dict[str, Any]:
+    counts = {word: sum(item["status"] == word for item in findings) for word in ("ok", "warn", "fail", "skip")}
+    return {"findings": list(findings), "status": status, "remedy": remedy, "summary": counts, "gpus": GPUS}
+
+
+FINE = answer(found("ok", "temperature_gpu"), found("skip", "fabric_state"))
+SICK = answer(
+    found("fail", "row_remap_failed", 1),
+    found("warn", "persistence", 2),
+    found("ok", "temperature_gpu"),
+    status="out_of_service",
+    remedy="hardware",
+)
+
+
+def report(**answers: Any) -> dict[str, Any]:
+    return build_health_report(answers, made_at="2026-11-01T12:00:00Z", versions={"ansible-core": "2.19"})
+
+
+def test_healthy_fleet_is_said_in_one_sentence() -> None:
+    made = report(gpu1=FINE, gpu2=FINE)
+    assert made["status"] == "healthy"
+    assert made["summary"] == "All is well. Asked: 2 hosts, 6 GPUs."
+    assert must_leave(made) == []
+    assert [row["gpus"] for row in rows(made)] == ["host", "GPU 0-2"] * 2
+
+
+def test_sick_gpu_has_a_row_of_its_own_with_serial_and_what_to_do() -> None:
+    made = report(gpu1=FINE, gpu2=SICK)
+    assert made["status"] == "out_of_service"
+    assert must_leave(made) == ["gpu2"]
+    assert made["hosts"][0]["host"] == "gpu2", "the worst host comes first"
+    table = [(row["gpus"], row["status"]) for row in rows(made) if row["host"] == "gpu2"]
+    assert table == [("host", "ok"), ("GPU 1", "fail"), ("GPU 2", "warn"), ("GPU 0", "ok")]
+    text = report_text(made)
+    assert "serial S1" in text
+    assert "FAIL row_remap_failed: found what was seen, expected what is right" in text
+    assert "known from: NVML" in text
+    assert "docs/runbooks/gpu_memory.md#row_remap_failed" in text
+    assert "remediate=true" in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"unreachable": True, "msg": "Connection timed out"}, "cannot be reached: Connection timed out"),
+        ({"failed": True, "msg": "thresholds: nosuch"}, "could not be checked: thresholds: nosuch"),
+        ({"msg": "module died"}, "could not be checked: module died"),
+        (None, "not asked"),
+    ],
+)
+def test_host_without_an_answer_is_unknown_and_counts_as_one_that_must_leave(answer: Any, words: str) -> None:
+    made = report(gpu1=FINE, gpu2=answer)
+    assert made["status"] == "unknown"
+    assert must_leave(made) == ["gpu2"]
+    assert words in report_text(made)
+    assert words in render_health_html(made)
+
+
+def test_host_that_must_leave_is_worse_than_one_that_did_not_answer() -> None:
+    made = report(gpu1={"unreachable": True, "msg": "x"}, gpu2=SICK)
+    assert made["status"] == "out_of_service"
+    assert must_leave(made) == ["gpu2", "gpu1"]
+    assert "did not answer" in made["next_steps"]
+
+
+def test_finding_of_the_host_itself_stands_in_the_row_of_the_host() -> None:
+    made = report(gpu1=answer(found("warn", "next_kernel_module"), status="degraded"))
+    (host, _gpus) = rows(made)
+    assert (host["gpus"], host["status"], len(host["findings"])) == ("host", "warn", 1)
+    assert must_leave(made) == []
+
+
+def test_gpu_that_is_not_listed_any_more_still_has_its_row() -> None:
+    gone = answer(found("fail", "gpu_lost", 7), status="out_of_service", remedy="reboot")
+    row = next(row for row in rows(report(gpu1=gone)) if row["gpus"] == "GPU 7")
+    assert row["status"] == "fail"
+    assert "0000:07:00.0" in row["text"]
+
+
+def test_page_escapes_what_hosts_say_and_runs_no_script() -> None:
+    page = render_health_html(report(gpu1=answer(found("warn", "xid", observed="<script>alert(1)</script>"))))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [([0], "0"), ([0, 1, 2], "0-2"), ([0, 2, 3, 6], "0, 2-3, 6"), ([3, 1], "1, 3"), ([], "")]
+)
+def test_numbers_are_told_as_ranges(numbers: list[int], text: str) -> None:
+    assert ranges(numbers) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, NONE), ({"a": 1, "b": None}, f"a 1; b {NONE}"), ([1, 2], "1, 2"), ([], "none"), (True, "True"), ("x", "x")],
+)
+def test_values_are_words_and_not_python(value: Any, text: str) -> None:
+    assert value_text(value) == text
