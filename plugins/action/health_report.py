@@ -20,8 +20,8 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._health_html import 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import (
     build_health_report,
     must_leave,
-    repairable,
     report_text,
+    to_mend,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_files import ReportError, write_files
 
@@ -62,7 +62,7 @@ class ActionModule(ControllerAction):
             "msg": report["summary"],
             "status": report["status"],
             "must_leave": leave,
-            "repairable": repairable(report),
+            "to_mend": to_mend(report),
             "html_path": str(directory / "health.html"),
             "json_path": str(directory / "health.json"),
         }

@@ -250,6 +250,10 @@ log:
     - From where the kernel log was read (C(source)), whether it could be (C(readable), C(error)), and C(lost_messages).
   returned: always
   type: dict
+message:
+  description: What must be mended, one line per finding with the status C(fail). Empty when nothing must.
+  returned: always
+  type: str
 boot_id:
   description: Id of this boot.
   returned: always
@@ -348,11 +352,11 @@ def main() -> None:
         "log": {key: value for key, value in snapshot["log"].items() if key != "events"},
         "boot_id": snapshot["boot_id"],
         "taken_at_seconds": snapshot["taken_at_seconds"],
+        "message": "\n".join(finding_line(item) for item in failures(findings)),
         "seconds": round(time.monotonic() - started, 3),
     }
-    bad = failures(findings)
-    if bad and module.params["fail"]:
-        module.fail_json(msg="\n".join(finding_line(item) for item in bad), **result)
+    if result["message"] and module.params["fail"]:
+        module.fail_json(msg=result["message"], **result)
     module.exit_json(**result)
 
 

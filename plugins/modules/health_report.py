@@ -72,8 +72,8 @@ must_leave:
   returned: success, and failure by O(fail)
   type: list
   elements: str
-repairable:
-  description: Those of them for which a repair is known.
+to_mend:
+  description: The hosts for the recovery ladder, which must leave service or have a repair that has not ended.
   returned: success, and failure by O(fail)
   type: list
   elements: str

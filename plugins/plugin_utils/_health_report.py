@@ -51,9 +51,14 @@ def must_leave(report: Mapping[str, Any]) -> list[str]:
     return [host["host"] for host in report["hosts"] if host["status"] in ("out_of_service", "unknown")]
 
 
-def repairable(report: Mapping[str, Any]) -> list[str]:
-    """Return the hosts that must leave service and for which a remedy is known."""
-    return [host["host"] for host in report["hosts"] if host["status"] == "out_of_service" and host["remedy"] != "none"]
+def to_mend(report: Mapping[str, Any]) -> list[str]:
+    """Return the hosts that the recovery ladder has to look at: what must leave service, unfinished repairs."""
+    return [
+        host["host"]
+        for host in report["hosts"]
+        if host["status"] == "out_of_service"
+        or any(item["check"] == "recovery" and item["status"] == "warn" for item in host["findings"])
+    ]
 
 
 def rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:

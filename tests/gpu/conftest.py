@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from gpu_fleet import HOSTS, KEEP, LAB, GpuFleet, healthy
+from gpu_fleet import KEEP, LAB, GpuFleet, healthy
+from rollouts import HOSTS
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ from ansible_collections.local_llm.ops.tests.fakes.nvml import install_on_lab_ho
 HERE = Path(__file__).resolve().parent
 LAB = os.environ.get("LOCAL_LLM_TEST_GPU_LAB", "gpu")
 KEEP = os.environ.get("LOCAL_LLM_KEEP_LAB", "") != ""
-HOSTS = ("gpu1", "gpu2", "gpu3")
 STATE = "/var/lib/local_llm/health"
 Scenario = dict[str, str]
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from gpu_fleet import HOSTS, GpuFleet, Scenario, healthy, with_faults
+from gpu_fleet import GpuFleet, Scenario, healthy, with_faults
+from rollouts import HOSTS
 
 # (check, status, index of the GPU; None: of the host)
 Found = set[tuple[str, str, int | None]]

@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
+from local_lab import hosts as lab_hosts  # noqa: E402
 from local_lab import state  # noqa: E402
 from local_lab.shell import LabError  # noqa: E402
 
@@ -209,6 +210,22 @@ class Fleet:
         """Run a command on a host and return what it printed."""
         run = [str(HERE / "lab.py"), "exec", "--lab", self.name, host, command]
         return subprocess.run([sys.executable, *run], check=True, capture_output=True, text=True).stdout
+
+    def is_on(self, host: str) -> bool:
+        """Return whether a host of the lab runs."""
+        return lab_hosts.is_on(self.lab.hosts[host])
+
+    def ad_hoc(self, pattern: str, module: str, arguments: str = "") -> dict[str, Any]:
+        """Run one module as `ansible -m` does, on one host, and return what it answered."""
+        command = [str(self.venv / "bin" / "ansible"), pattern, "-i", str(self.lab.directory / "inventory.yml")]
+        command += ["-m", module, *(["-a", arguments] if arguments else []), "-o"]
+        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(
+                f"{' '.join(command)}: exit code {done.returncode}\n{(done.stdout + done.stderr)[-3000:]}"
+            )
+        answer: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+        return answer
 
     def playbook_command(self, playbook: str, *extra: str) -> list[str]:
         """Return the command line of a playbook of the collection, as a user would type it."""

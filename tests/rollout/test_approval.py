@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conftest import Client, Fleet
+from fleet import Client, Fleet
 
 
 def test_rollout_halts_after_the_canary_without_a_yes_and_goes_on_with_one(

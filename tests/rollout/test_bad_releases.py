@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from conftest import HOSTS, Client, Fleet, journal, release_arguments
+from fleet import Client, Fleet
+from rollouts import HOSTS, journal, release_arguments
 
 Lines = list[dict[str, Any]]
 

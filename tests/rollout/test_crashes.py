@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import HOSTS, Client, Fleet, Rollout, gateway_servers, release_arguments, wait_for
+from fleet import Client, Fleet
+from rollouts import HOSTS, Rollout, gateway_servers, release_arguments, wait_for
 
 START = Callable[..., Rollout]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from conftest import HOSTS, Client, Fleet, journal
+from fleet import Client, Fleet
+from rollouts import HOSTS, journal
 
 QUEUE_TIMEOUT_SECONDS = 20
 

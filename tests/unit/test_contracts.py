@@ -16,13 +16,18 @@ from ansible_collections.local_llm.ops.plugins.module_utils import _release as r
 from ansible_collections.local_llm.ops.plugins.module_utils._benchmark_report import build_report as benchmark_report
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import CHAIN_START, chained_line
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import FINDING_KEYS, SEVERITIES, finding
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import REMEDIES, Context
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._registry import run_checks
 from ansible_collections.local_llm.ops.plugins.module_utils._http_stream import RequestRecord
 from ansible_collections.local_llm.ops.plugins.module_utils._load import Run
 from ansible_collections.local_llm.ops.plugins.module_utils._quality import Reply, judge_item, parse_suite
 from ansible_collections.local_llm.ops.plugins.module_utils._quality import build_report as quality_report
 from ansible_collections.local_llm.ops.plugins.module_utils._verdict import judge
 from ansible_collections.local_llm.ops.plugins.module_utils._workload import Workload
+from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import STATUSES as HEALTH_STATUSES
+from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import build_health_report
 from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import append_line
+from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.gpu.snapshots import gpu, snapshot
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference_contracts.md").read_text(encoding="utf-8")
 SUMMARIES = ("ttft_seconds", "itl_seconds", "tpot_seconds", "e2el_seconds", "output_tokens_per_second_per_request")
@@ -105,6 +110,26 @@ def test_finding_is_as_documented(status: str) -> None:
     assert f"`{written['severity']}`" in section("Finding")
 
 
+def test_gpu_finding_is_as_documented() -> None:
+    title = "GPU finding"
+    found = run_checks(snapshot([gpu(0, ecc__volatile_uncorrected=1)]), Context())
+    assert any(item["gpu"] for item in found)
+    for written in [*found, example(title)]:
+        assert set(written) == documented(title)
+        assert set(written["gpu"] or {"index", "uuid", "pci_address"}) == documented(title, "`gpu`")
+    assert all(f"`{remedy}`" in section(title) for remedy in REMEDIES)
+
+
+def test_health_json_is_as_documented() -> None:
+    title = "health.json"
+    written = build_health_report({"gpu1": None}, made_at="2026-11-01T12:00:00Z")
+    assert (written["schema"], written["kind"]) == (1, "health")
+    assert set(written) == documented(title) == set(example(title))
+    for host in [*written["hosts"], *example(title)["hosts"]]:
+        assert set(host) == documented(title, "`hosts[]`")
+    assert all(f"`{status}`" in section(title) for status in HEALTH_STATUSES)
+
+
 @pytest.mark.parametrize(
     ("benchmark", "quality", "word"),
     [(True, True, "pass"), (False, True, "error"), (True, False, "error")],
@@ -150,7 +175,8 @@ def test_quality_report_is_as_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "title", ["release.json", "state.json", "Journal line", "Verdict", "Benchmark report", "Quality report"]
+    "title",
+    ["release.json", "state.json", "Journal line", "Verdict", "Benchmark report", "Quality report", "health.json"],
 )
 def test_every_versioned_shape_says_its_schema(title: str) -> None:
     assert "schema" in documented(title)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,11 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._kernel_log imp
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._kernel_log_lines import Clock
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._log_events import events as find_events
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._nvml_child import Ask, probe
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery_mark import (
+    MarkError,
+    mark_line,
+    read_document,
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Sources:
 def take_snapshot(sources: Sources, run_command: RunCommand, *, write_state: bool) -> dict[str, Any]:
     """Return the snapshot of this host. With write_state the host remembers what was read of the log, and the counters.
 
+    The key `recovery` says in a sentence what is drained for a repair; empty when nothing is.
     The key `state` tells of the state file: path, problem (None: all is well), cleared_at_seconds, actions.
     """
     started = time.time()
@@ -77,7 +84,19 @@ def take_snapshot(sources: Sources, run_command: RunCommand, *, write_state: boo
         **asked,
         **parts,
     }
-    return {**snapshot, **remembered(sources, run_command, snapshot, write_state)}
+    return {
+        **snapshot,
+        **remembered(sources, run_command, snapshot, write_state),
+        "recovery": recovery_line(os.path.dirname(sources.state_path)),
+    }
+
+
+def recovery_line(directory: str) -> str:
+    """Return what is drained on this host for a repair, and why; empty when nothing is."""
+    try:
+        return mark_line(read_document(directory))
+    except MarkError as error:
+        return str(error)
 
 
 def read_parts(sources: Sources, run_command: RunCommand, uptime: float | None) -> dict[str, Any]:

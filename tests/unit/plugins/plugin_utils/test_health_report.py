@@ -16,6 +16,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report impor
     ranges,
     report_text,
     rows,
+    to_mend,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_words import NONE
 
@@ -112,6 +113,14 @@ def test_host_that_must_leave_is_worse_than_one_that_did_not_answer() -> None:
     assert made["status"] == "out_of_service"
     assert must_leave(made) == ["gpu2", "gpu1"]
     assert "did not answer" in made["next_steps"]
+
+
+def test_ladder_looks_at_what_must_leave_and_at_repairs_that_have_not_ended() -> None:
+    unfinished = answer(found("warn", "recovery"), status="degraded")
+    warned = answer(found("warn", "persistence", 1), status="degraded")
+    unreachable = {"unreachable": True, "msg": "x"}
+    made = report(gpu1=FINE, gpu2=SICK, gpu3=unfinished, gpu4=warned, gpu5=unreachable)
+    assert to_mend(made) == ["gpu2", "gpu3"]
 
 
 def test_finding_of_the_host_itself_stands_in_the_row_of_the_host() -> None:

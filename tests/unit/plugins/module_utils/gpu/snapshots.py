@@ -204,6 +204,7 @@ def snapshot(gpus: list[dict[str, Any]] | None = None, **changes: Any) -> dict[s
         },
         "log": {"source": "journal", "readable": True, "error": None, "lost_messages": 0, "events": []},
         "previous": None,
+        "recovery": "",
     }
     change(record, changes)
     return record

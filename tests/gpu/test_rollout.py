@@ -1,0 +1,105 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rollouts on hosts with GPUs: a sick card is refused before, noticed during, and never let in again unproven."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from fleet import Client
+from gpu_fleet import GpuFleet, healthy, with_faults
+from rollouts import HOSTS, Rollout, gateway_servers, journal
+
+XID_79 = "NVRM: Xid (PCI:0000:18:00): 79, pid=1234, name=llama-server, GPU has fallen off the bus."
+
+
+@pytest.fixture(autouse=True)
+def all_healthy(fleet: GpuFleet) -> Iterator[None]:
+    fleet.give(**dict.fromkeys(HOSTS, healthy()))
+    yield
+    fleet.give(**dict.fromkeys(HOSTS, healthy()))
+    done = fleet.playbook("start")
+    assert done.code == 0, done.output[-3000:]
+
+
+@pytest.fixture
+def client(fleet: GpuFleet) -> Iterator[Client]:
+    with fleet.client(rate=10) as it:
+        it.wait_answered(10)
+        yield it
+
+
+@pytest.fixture
+def other_release(fleet: GpuFleet) -> list[str]:
+    """Arguments for a good release that differs from the one that serves now."""
+    text = fleet.shell("gpu1", "cat /var/lib/local_llm/instances/chat/current/release.json")
+    now = json.loads(text)["description"]["config"]["parallel_requests"]
+    return ["-e", f"lab_parallel_requests={2 if now != 2 else 3}"]
+
+
+def test_good_upgrade_rests_on_the_health_of_the_gpus(
+    fleet: GpuFleet, client: Client, other_release: list[str]
+) -> None:
+    done = fleet.playbook("upgrade", *other_release)
+    assert done.code == 0, done.output[-4000:]
+    assert done.outcome == "completed"
+    lines = journal(done.made_rollout)
+    for event in ("gpu_health", "gpu_watched"):
+        assert {line["host"] for line in lines if line["event"] == event} == set(HOSTS)
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
+
+
+def test_host_whose_gpu_must_leave_service_is_refused_before_anything_is_touched(
+    fleet: GpuFleet, other_release: list[str]
+) -> None:
+    before = fleet.releases()
+    fleet.give(gpu2=with_faults("remap_failed"))
+    done = fleet.playbook("upgrade", *other_release)
+    assert done.code != 0
+    assert "row_remap_failed" in done.output, done.output[-3000:]
+    assert done.rollout is None, "no rollout was begun"
+    assert fleet.releases() == before
+
+
+def test_host_without_the_gpus_that_its_instance_wants_is_refused(fleet: GpuFleet, other_release: list[str]) -> None:
+    fleet.give(gpu3=healthy("none"))
+    done = fleet.playbook("upgrade", *other_release)
+    assert done.code != 0
+    assert done.rollout is None
+    assert "gpu3" in done.output
+
+
+def test_fatal_xid_during_the_watch_takes_the_release_back(
+    fleet: GpuFleet, client: Client, other_release: list[str]
+) -> None:
+    before = fleet.releases()
+    one = Rollout(fleet, *other_release)
+    one.wait_event("admitted", "gpu1")
+    fleet.fake_gpu("gpu1", "log", XID_79)
+    done = one.finish()
+    assert done.code != 0
+    assert done.outcome == "rolled_back_verified", done.output[-4000:]
+    assert "79" in next(line["detail"] for line in journal(done.made_rollout) if line["event"] == "failed")
+    after = fleet.releases()
+    assert {host: after[host]["current"] for host in HOSTS} == {host: before[host]["current"] for host in HOSTS}
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
+
+
+def test_host_that_loses_a_gpu_during_the_rollout_stays_out_of_service(
+    fleet: GpuFleet, client: Client, other_release: list[str]
+) -> None:
+    one = Rollout(fleet, *other_release)
+    one.wait_event("admitted", "gpu1")
+    fleet.fake_gpu("gpu1", "fault", "gpu_lost:gpu=3")
+    done = one.finish()
+    assert done.code != 0
+    assert done.outcome == "rollback_failed", done.output[-4000:]
+    states = {server["server"]: server["admin_state"] for server in gateway_servers(fleet)}
+    assert states == {"gpu1-chat": "drain", "gpu2-chat": "ready", "gpu3-chat": "ready"}
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
