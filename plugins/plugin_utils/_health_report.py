@@ -187,20 +187,26 @@ def _worst(trouble: list[dict[str, Any]]) -> str:
     return next((status for status in _TROUBLE if any(item["status"] == status for item in trouble)), "ok")
 
 
+_SAID = {
+    "out_of_service": "Must leave service",
+    "unknown": "Did not answer",
+    "degraded": "To look at in working hours",
+}
+
+
 def _summary(hosts: list[dict[str, Any]], counts: Mapping[str, int]) -> str:
     gpus = sum(len(host["gpus"]) for host in hosts)
     asked = f"{len(hosts)} host{'' if len(hosts) == 1 else 's'}, {gpus} GPU{'' if gpus == 1 else 's'}"
-    for status in ("out_of_service", "unknown", "degraded"):
-        if counts[status]:
-            names = [host["host"] for host in hosts if host["status"] == status]
-            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            verb = {
-                "out_of_service": "Must leave service",
-                "unknown": "Did not answer",
-                "degraded": "Needs a look in working hours",
-            }[status]
-            return f"{verb}: {shown}. Asked: {asked}."
-    return f"All is well. Asked: {asked}."
+    parts = [
+        f"{words}: {_some([host['host'] for host in hosts if host['status'] == status])}."
+        for status, words in _SAID.items()
+        if counts[status]
+    ]
+    return " ".join([*(parts or ["All is well."]), f"Asked: {asked}."])
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _next_steps(counts: Mapping[str, int]) -> str:
