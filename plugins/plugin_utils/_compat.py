@@ -1,0 +1,160 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""Do the instances of a host work there: model, engine, driver, GPU and memory together. Pure.
+
+Several instances may share a GPU: each is checked with what the others take of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
+from ansible_collections.local_llm.ops.plugins.plugin_utils._fit import fit, version_numbers
+
+# The format of models that an engine of this collection loads.
+_FORMATS = {"llamacpp": "gguf", "vllm": "safetensors"}
+
+
+def chosen_gpus(wanted: Any, gpus: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Return the GPUs that `gpus` of an instance names, and the names that no GPU of the host has."""
+    if wanted in ("all", None):
+        return list(gpus), []
+    if wanted in ("none", "", []):
+        return [], []
+    names = wanted.split(",") if isinstance(wanted, str) else [str(name) for name in wanted]
+    by_name = {str(gpu.get("uuid")): gpu for gpu in gpus}
+    by_name.update({str(gpu.get("index", number)): gpu for number, gpu in enumerate(gpus)})
+    return [by_name[name] for name in names if name in by_name], [name for name in names if name not in by_name]
+
+
+def _claims(
+    instance: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]
+) -> dict[int, int]:
+    """Return the bytes that an instance takes of each of its GPUs, by identity of the GPU."""
+    config = instance["config"]
+    if instance["engine"] == "vllm" and not config.get("kv_cache_memory_bytes"):
+        count = int(config.get("tensor_parallel_size") or 1) * int(config.get("pipeline_parallel_size") or 1)
+        share = float(config.get("gpu_memory_utilization") or 0)
+        return {id(gpu): int(int(gpu["total_bytes"] or 0) * share) for gpu in gpus[:count]}
+    needed = int(answer["needed_bytes"] or 0)
+    return {id(gpu): -(-needed // len(gpus)) for gpu in gpus}
+
+
+def _plain_checks(
+    instance: Mapping[str, Any],
+    model: Mapping[str, Any],
+    gpus: Sequence[Mapping[str, Any]],
+    missing: Sequence[str],
+    driver_version: str | None,
+    facts: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Return findings about everything but memory."""
+    name, engine, config = str(instance["name"]), str(instance["engine"]), instance["config"]
+    findings = [
+        finding("gpu", "fail", name, observed="not on this host", expected=f"GPU {gpu}", action="Correct gpus of it.")
+        for gpu in missing
+    ]
+    wanted = _FORMATS.get(engine)
+    if wanted and model["format"] != wanted:
+        findings.append(
+            finding(
+                "model_format",
+                "fail",
+                name,
+                observed=model["format"],
+                expected=wanted,
+                action=f"Take the {wanted} files of the model, or another engine.",
+            )
+        )
+    if engine == "vllm" and model["needs_remote_code"] and not config.get("allow_remote_code_of"):
+        findings.append(
+            finding(
+                "remote_code",
+                "fail",
+                name,
+                observed="the model brings code of its own (auto_map)",
+                expected="none",
+                action="Take another model, or read its code and set allow_remote_code_of.",
+            )
+        )
+    least = str((facts.get("cuda") or {}).get("minimum_driver") or "")
+    if gpus and least:
+        if not driver_version:
+            findings.append(finding("driver", "skip", name, observed="the driver's version is not known"))
+        elif version_numbers(driver_version) < version_numbers(least):
+            findings.append(
+                finding(
+                    "driver",
+                    "fail",
+                    name,
+                    observed=driver_version,
+                    expected=f"at least {least}",
+                    action="Install a newer driver, or a build of the engine for an older CUDA.",
+                )
+            )
+    if engine == "vllm" and config.get("dtype") == "bfloat16":
+        for gpu in gpus:
+            has = str(gpu.get("compute_capability") or "")
+            if has and version_numbers(has) < (8, 0):
+                findings.append(
+                    finding(
+                        "dtype",
+                        "fail",
+                        name,
+                        observed=f"bfloat16 on {gpu.get('name')} ({has})",
+                        expected="compute capability 8.0",
+                        action="Set dtype to float16.",
+                    )
+                )
+    return findings
+
+
+def compat(
+    instances: Sequence[Mapping[str, Any]],
+    host: Mapping[str, Any],
+    models: Mapping[str, Mapping[str, Any]],
+    engine_facts: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Return for each instance {"instance", "status", "fit", "findings"}.
+
+    instances: name, engine, model, config (completed), gpus. host: gpus, driver_version, ram_total_bytes.
+    models: name to model_facts. engine_facts: name of an instance, or else of an engine, to its facts.
+    """
+    every = [dict(gpu) for gpu in host.get("gpus") or []]
+    ram = host.get("ram_total_bytes")
+    chosen = {str(item["name"]): chosen_gpus(item.get("gpus"), every) for item in instances}
+    claims: dict[str, dict[int, int]] = {}
+    ram_claims: dict[str, int] = {}
+    for item in instances:
+        name, model = str(item["name"]), models.get(item["model"])
+        if model is not None and not chosen[name][1]:
+            gpus = chosen[name][0]
+            alone = fit(model, item["engine"], item["config"], gpus, None, ram)
+            claims[name] = _claims(item, gpus, alone) if gpus else {}
+            ram_claims[name] = 0 if gpus else int(alone["needed_bytes"] or 0)
+    results: list[dict[str, Any]] = []
+    for item in instances:
+        name, model = str(item["name"]), models.get(item["model"])
+        if model is None:
+            text = f"the facts of model {item['model']} are not there"
+            unknown = finding("memory_fit", "skip", name, observed=text, action="Read them with model_facts first.")
+            results.append({"instance": name, "status": "unknown", "fit": None, "findings": [unknown]})
+            continue
+        gpus, missing = chosen[name]
+        facts = engine_facts.get(name) or engine_facts.get(item["engine"]) or {}
+        findings = _plain_checks(item, model, gpus, missing, host.get("driver_version"), facts)
+        answer = None
+        if not missing:
+            others = [other for other in claims if other != name]
+            shared = [{**gpu, "reserved_bytes": sum(claims[other].get(id(gpu), 0) for other in others)} for gpu in gpus]
+            left = None if ram is None else max(1, int(ram) - sum(ram_claims[other] for other in others))
+            answer = fit(model, item["engine"], item["config"], shared, facts, left)
+            findings += [{**entry, "subject": f"{name}: {entry['subject']}"} for entry in answer["findings"]]
+        failed = any(entry["status"] == "fail" for entry in findings)
+        status = "does_not_fit" if failed else answer["status"] if answer else "unknown"
+        results.append({"instance": name, "status": status, "fit": answer, "findings": findings})
+    return results
