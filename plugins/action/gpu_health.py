@@ -8,15 +8,33 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
+from ansible_collections.local_llm.ops.plugins.modules.gpu_health import argument_spec
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._xid_data import load_policies, merge_overrides
 
 POLICIES = ("xid", "sxid", "nvlink5")
+# The site's options for every call. Roles hand them over key by key, so a misspelt one would be lost without a word.
+VARIABLE = "local_llm_gpu_health"
+
+
+def variable_problem(value: Any) -> str | None:
+    """Return what is wrong with the keys of the site's variable, or None."""
+    if not isinstance(value, Mapping):
+        return None if value is None else f"{VARIABLE} = {value!r}: write a mapping of options of gpu_health."
+    known = set(argument_spec()) - {f"{name}_policy" for name in POLICIES} - {"fail", "since_seconds"}
+    for key in value:
+        if key not in known:
+            near = nearest(str(key), known)
+            hint = f"Did you mean {near}?" if near else f"Use one of: {', '.join(sorted(known))}."
+            return f"{VARIABLE}.{key}: gpu_health has no such option. {hint}"
+    return None
 
 
 @functools.lru_cache(maxsize=16)
@@ -44,6 +62,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module with the policies, unless the task brings its own."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        problem = variable_problem((task_vars or {}).get(VARIABLE))
+        if problem:
+            raise AnsibleActionFail(problem)
         arguments = dict(self._task.args)
         overrides = plain(arguments.pop("xid_overrides", None)) or {}
         if not isinstance(overrides, dict):

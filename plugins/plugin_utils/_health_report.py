@@ -29,7 +29,7 @@ def build_health_report(
     """Return the document from {host: result of gpu_health, or of its failure}.
 
     Keys: schema, kind, made_at, status (the worst of all hosts), summary, next_steps, counts {status: hosts}, hosts
-    [{host, status, error, remedy, summary, gpus, findings, events, recovery}], versions.
+    [{host, status, error, remedy, summary, gpus, findings, events}], versions.
     """
     hosts = [_host(name, answer) for name, answer in answers.items()]
     counts = {status: sum(host["status"] == status for host in hosts) for status in STATUSES}
@@ -75,11 +75,12 @@ def rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
             continue
         trouble = [item for item in host["findings"] if item["status"] in _TROUBLE]
         result.append(_host_row(host, [item for item in trouble if not item["gpu"]]))
-        sick = {item["gpu"]["index"] for item in trouble if item["gpu"]}
-        fine = [gpu["index"] for gpu in host["gpus"] if gpu["index"] not in sick]
+        # By address: a GPU that is gone has no index any more.
+        sick = {item["gpu"]["pci_address"]: item["gpu"] for item in trouble if item["gpu"]}
+        fine = [gpu["index"] for gpu in host["gpus"] if gpu["pci_address"] not in sick]
         result += [
-            _gpu_row(host, index, [item for item in trouble if item["gpu"] and item["gpu"]["index"] == index])
-            for index in sorted(sick)
+            _gpu_row(host, gpu, [item for item in trouble if item["gpu"] and item["gpu"]["pci_address"] == address])
+            for address, gpu in sorted(sick.items(), key=lambda one: str(one[0]))
         ]
         if fine:
             name = next(gpu["name"] for gpu in host["gpus"] if gpu["index"] == fine[0])
@@ -169,14 +170,14 @@ def _host_row(host: Mapping[str, Any], trouble: list[dict[str, Any]]) -> dict[st
     return {"host": host["host"], "gpus": "host", "status": _worst(trouble), "text": text, "findings": trouble}
 
 
-def _gpu_row(host: Mapping[str, Any], index: int, trouble: list[dict[str, Any]]) -> dict[str, Any]:
-    known = {gpu["index"]: gpu for gpu in host["gpus"]}.get(index, {})
-    words = [known.get("name") or "GPU", known.get("pci_address") or trouble[0]["gpu"]["pci_address"] or ""]
+def _gpu_row(host: Mapping[str, Any], gpu: Mapping[str, Any], trouble: list[dict[str, Any]]) -> dict[str, Any]:
+    known = {one["pci_address"]: one for one in host["gpus"]}.get(gpu["pci_address"], {})
+    words = [known.get("name") or "GPU", gpu["pci_address"]]
     if known.get("serial"):
         words.append(f"serial {known['serial']}")
     return {
         "host": host["host"],
-        "gpus": f"GPU {index}",
+        "gpus": "GPU gone" if gpu["index"] is None else f"GPU {gpu['index']}",
         "status": _worst(trouble),
         "text": ", ".join(word for word in words if word),
         "findings": trouble,

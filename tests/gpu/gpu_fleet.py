@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "collections"))
 
@@ -37,6 +39,10 @@ class GpuFleet(Fleet):
         """Return the command line of a playbook with the variables of these tests."""
         ours = ["-e", f"@{HERE / 'variables.yml'}", "-e", f"local_llm_health_root={self.health_root}"]
         return super().playbook_command(playbook, *ours, *extra)
+
+    def variables(self) -> dict[str, Any]:
+        """Return the variables of these tests, to change some of them."""
+        return dict(yaml.safe_load((HERE / "variables.yml").read_text(encoding="utf-8")))
 
     def give(self, **hosts: Scenario) -> None:
         """Give hosts fake GPUs of a scenario, with no memory of earlier findings."""

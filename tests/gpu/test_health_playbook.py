@@ -66,9 +66,16 @@ def test_host_that_is_cut_off_is_told_as_unknown_and_fails_the_playbook(fleet: G
 
 
 def test_limit_asks_only_some_hosts(fleet: GpuFleet) -> None:
-    done, hosts = fleet.health("--limit", "gpu1:localhost")
+    done, hosts = fleet.health("--limit", "gpu1")
     assert done.code == 0, done.output[-3000:]
     assert list(hosts) == ["gpu1"]
+
+
+def test_limit_does_not_hide_a_gpu_that_must_leave_service(fleet: GpuFleet) -> None:
+    fleet.give(gpu2=with_faults("remap_failed"))
+    done, hosts = fleet.health("--limit", "gpu2")
+    assert done.code != 0
+    assert hosts["gpu2"]["status"] == "out_of_service"
 
 
 def test_each_xid_counts_once_however_often_one_looks(fleet: GpuFleet) -> None:
@@ -115,6 +122,7 @@ def test_noise_and_garbage_in_the_log_neither_break_nor_hide(fleet: GpuFleet) ->
         ),
         ({"kernel_log": "/srv/no-such-log"}, "/srv/no-such-log"),
         ({"xid_overrides": {"31": {"severity": "fatale"}}}, "fatale"),
+        ({"treshholds": {}}, "Did you mean thresholds?"),
     ],
 )
 def test_wrong_option_is_named_with_its_value_and_the_fix(

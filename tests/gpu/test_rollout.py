@@ -13,6 +13,7 @@ from fleet import Client
 from gpu_fleet import GpuFleet, healthy, with_faults
 from rollouts import HOSTS, Rollout, gateway_servers, journal
 
+XID_31 = "NVRM: Xid (PCI:0000:18:00): 31, pid=1, name=llama-server, MMU Fault: ENGINE GRAPHICS"
 XID_79 = "NVRM: Xid (PCI:0000:18:00): 79, pid=1234, name=llama-server, GPU has fallen off the bus."
 
 
@@ -73,7 +74,26 @@ def test_host_without_the_gpus_that_its_instance_wants_is_refused(fleet: GpuFlee
     assert "gpu3" in done.output
 
 
-def test_fatal_xid_during_the_watch_takes_the_release_back(
+def test_xid_that_a_restart_answers_takes_the_release_back(
+    fleet: GpuFleet, client: Client, other_release: list[str]
+) -> None:
+    before = fleet.releases()
+    options = fleet.variables()["local_llm_gpu_health"]
+    options["xid_overrides"] = {"31": {"severity": "critical", "action": "restart_app"}}
+    one = Rollout(fleet, *other_release, "-e", json.dumps({"local_llm_gpu_health": options}))
+    one.wait_event("admitted", "gpu1")
+    fleet.fake_gpu("gpu1", "log", XID_31)
+    done = one.finish()
+    assert done.code != 0
+    assert done.outcome == "rolled_back_verified", done.output[-4000:]
+    assert "31" in next(line["detail"] for line in journal(done.made_rollout) if line["event"] == "failed")
+    after = fleet.releases()
+    assert {host: after[host]["current"] for host in HOSTS} == {host: before[host]["current"] for host in HOSTS}
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
+
+
+def test_fatal_xid_during_the_watch_takes_the_release_back_and_keeps_the_host_out(
     fleet: GpuFleet, client: Client, other_release: list[str]
 ) -> None:
     before = fleet.releases()
@@ -82,10 +102,12 @@ def test_fatal_xid_during_the_watch_takes_the_release_back(
     fleet.fake_gpu("gpu1", "log", XID_79)
     done = one.finish()
     assert done.code != 0
-    assert done.outcome == "rolled_back_verified", done.output[-4000:]
+    assert done.outcome == "rollback_failed", done.output[-4000:]
     assert "79" in next(line["detail"] for line in journal(done.made_rollout) if line["event"] == "failed")
     after = fleet.releases()
     assert {host: after[host]["current"] for host in HOSTS} == {host: before[host]["current"] for host in HOSTS}
+    states = {server["server"]: server["admin_state"] for server in gateway_servers(fleet)}
+    assert states["gpu1-chat"] == "drain"
     traffic = client.finish()
     assert traffic.failed == 0, traffic
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -16,7 +17,7 @@ from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
 from ansible.template import Templar
 
-from ansible_collections.local_llm.ops.plugins.action.gpu_health import ActionModule
+from ansible_collections.local_llm.ops.plugins.action.gpu_health import ActionModule, variable_problem
 
 
 def run(**args: Any) -> dict[str, Any]:
@@ -66,3 +67,20 @@ def test_a_policy_of_the_task_is_left_as_it_is() -> None:
 def test_a_wrong_decision_is_refused_on_the_controller(overrides: Any, message: str) -> None:
     with pytest.raises(AnsibleError, match=message):
         run(xid_overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, None),
+        ({}, None),
+        ({"thresholds": {}, "xid_overrides": {}, "deadline_seconds": 5}, None),
+        ({"treshholds": {}}, "local_llm_gpu_health.treshholds: .* Did you mean thresholds"),
+        ({"fail": True}, "local_llm_gpu_health.fail: gpu_health has no such option"),
+        ([], "write a mapping"),
+    ],
+)
+def test_a_misspelt_key_of_the_sites_options_is_named_and_not_lost(value: Any, words: str | None) -> None:
+    problem = variable_problem(value)
+    assert (problem is None) == (words is None)
+    assert words is None or re.search(words, str(problem))

@@ -32,19 +32,21 @@ GPUS = [
 ]
 
 
-def found(status: str, check: str, gpu: int | None = None, **values: Any) -> dict[str, Any]:
+def found(status: str, check: str, gpu: Any = None, **values: Any) -> dict[str, Any]:
+    if isinstance(gpu, int):
+        gpu = {"index": gpu, "uuid": f"GPU-{gpu}", "pci_address": f"0000:0{gpu}:00.0"}
     return {
         "check": check,
         "status": status,
         "severity": {"fail": "critical", "warn": "warning"}.get(status, "info"),
-        "subject": "host" if gpu is None else f"GPU {gpu}",
+        "subject": "host" if gpu is None else f"GPU {gpu['index']}",
         "observed": "what was seen",
         "expected": "what is right",
         "action": "Do this.",
         "source": "NVML",
         "remedy": "reset_gpu" if status == "fail" else "none",
         "runbook": f"docs/runbooks/gpu_memory.md#{check}",
-        "gpu": None if gpu is None else {"index": gpu, "uuid": f"GPU-{gpu}", "pci_address": f"0000:0{gpu}:00.0"},
+        "gpu": gpu,
         **values,
     }
 
@@ -135,6 +137,17 @@ def test_gpu_that_is_not_listed_any_more_still_has_its_row() -> None:
     row = next(row for row in rows(report(gpu1=gone)) if row["gpus"] == "GPU 7")
     assert row["status"] == "fail"
     assert "0000:07:00.0" in row["text"]
+
+
+def test_gpus_that_are_gone_have_rows_of_their_own_by_address() -> None:
+    gone = [
+        found("fail", "gpu_lost", gpu={"index": None, "uuid": None, "pci_address": f"0000:{bus}:00.0"})
+        for bus in ("af", "3b")
+    ]
+    made = report(gpu1=answer(*gone, found("fail", "ecc_uncorrected", 0), status="out_of_service", remedy="reboot"))
+    table = [(row["gpus"], row["text"].split(", ")[1]) for row in rows(made) if row["status"] == "fail"]
+    assert table == [("GPU 0", "0000:00:00.0"), ("GPU gone", "0000:3b:00.0"), ("GPU gone", "0000:af:00.0")]
+    assert render_health_html(made)
 
 
 def test_page_escapes_what_hosts_say_and_runs_no_script() -> None:
