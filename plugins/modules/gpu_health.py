@@ -279,6 +279,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import O
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._health_options import read_options
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._health_state import STATE_PATH, counting_events
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._registry import (
+    names_to_run,
     overall_status,
     run_checks,
     summarise,
@@ -335,7 +336,13 @@ def main() -> None:
         module.fail_json(msg=str(error))
     # A result repeats the arguments of its task; the policy is data of the collection and would be most of it.
     module.params.update(dict.fromkeys(POLICY_OPTIONS))
-    snapshot = take_snapshot(options.sources, module.run_command, write_state=not module.check_mode)
+    snapshot = take_snapshot(
+        options.sources,
+        module.run_command,
+        write_state=not module.check_mode,
+        ran=names_to_run(options.checks, options.skip_checks),
+        skipped=options.skip_checks,
+    )
     context = options.context(snapshot["state"]["cleared_at_seconds"])
     findings = run_checks(snapshot, context, options.checks, options.skip_checks)
     result = {

@@ -63,7 +63,7 @@ CASES = [
     one("nvlink_dead", ("nvlink_links", "fail", 3), ("xid", "fail", 3)),
     one("fabric_not_ready", *(("fabric_state", "fail", gpu) for gpu in range(8))),
     one("fabric_manager_down", ("fabric_manager", "fail", None)),
-    one("pcie_generation_dropped", ("pcie_generation", "fail", 3)),
+    one("pcie_generation_dropped", ("pcie_generation", "warn", 3), **DEGRADED),
     one("pcie_width_dropped", ("pcie_width", "fail", 3)),
     one("p2p_broken", ("p2p", "fail", 0)),
     one("persistence_off", *(("persistence", "warn", gpu) for gpu in range(8)), **DEGRADED),

@@ -75,6 +75,12 @@ def _init_failure(snapshot: Snapshot) -> tuple[str, str, str]:
         return "reboot", f"library and loaded kernel module differ ({_versions(snapshot)})", _RELOAD
     if nvml["status"] != "not_loaded":
         code = nvml["code"]
+        if nvml["hung_call"] is not None:
+            return (
+                "configure",
+                said,
+                "Look at load and disks: uptime, dmesg. Then check again with more deadline_seconds.",
+            )
         if code is None:
             return "configure", said, "The probe itself failed. Run nvidia-smi on the host and read what it says."
         remedy, action = _INIT_ERRORS.get(code, ("reboot", _REBOOT))
@@ -94,9 +100,13 @@ def _init_failure(snapshot: Snapshot) -> tuple[str, str, str]:
 
 def _nvml_hang(check: Check, snapshot: Snapshot, context: Context) -> Findings:
     nvml = snapshot["nvml"]
-    if not driver_stuck(snapshot):
-        why = no_gpu_here(snapshot, context) or why_nvml_is_silent(snapshot)
-        return check.skip("NVML", why) if why else check.ok("NVML", f"answered in {nvml['seconds']:g} s")
+    why = no_gpu_here(snapshot, context)
+    if not why and not driver_stuck(snapshot):
+        why = why_nvml_is_silent(snapshot)
+        if not why:
+            return check.ok("NVML", f"answered in {nvml['seconds']:g} s")
+    if why:
+        return check.skip("NVML", why)
     if nvml["status"] == "hung":
         observed = f"no answer after {nvml['seconds']:g} s in {nvml['hung_call'] or 'a call that is not known'}"
     else:
@@ -123,8 +133,16 @@ def _driver_lib_match(check: Check, snapshot: Snapshot, context: Context) -> Fin
         why = "neither the version of the module on disk nor that of the library could be read"
     if why:
         return check.skip(_SUBJECT, why)
-    if libraries and loaded not in libraries:
+    unlike = bool(libraries) and loaded not in libraries
+    if unlike and snapshot["nvml"]["status"] != "ok":
         return [check.fail(_SUBJECT, _versions(snapshot), f"library {loaded}, as loaded", _RELOAD, "reboot")]
+    if unlike and (disk is None or disk == loaded):
+        # NVML answers, so the library that programs get is right: the one that was found is not in use.
+        action = (
+            "NVML answers, so another library is in use than the one found here. Take the stray one away: "
+            "ldconfig -p | grep libnvidia-ml; ls -l /usr/lib/*/libnvidia-ml.so.*"
+        )
+        return [check.warn(_SUBJECT, _versions(snapshot), f"library {loaded}, as loaded", action, "configure")]
     if disk is None or disk == loaded:
         return check.ok(_SUBJECT, _versions(snapshot))
     if not libraries or disk in libraries:

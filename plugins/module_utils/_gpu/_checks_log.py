@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import (
@@ -54,19 +55,33 @@ def _counting(snapshot: Snapshot, context: Context) -> list[dict[str, Any]]:
     return counting_events(snapshot["log"]["events"], context.cleared_at_seconds, context.since_seconds)
 
 
+def _answered(snapshot: Snapshot, context: Context, events: Sequence[Event]) -> list[Event]:
+    """Return the events that no longer count by themselves, without those from before a person mended the device."""
+    mended = (snapshot.get("state") or {}).get("mended_at_seconds") or {}
+    return [
+        event
+        for event in counting_events(events, mended, None)
+        if not counting_events([event], context.cleared_at_seconds, context.since_seconds)
+    ]
+
+
 def _xid(check: Check, snapshot: Snapshot, context: Context) -> Findings:
     found = [item for item in _counting(snapshot, context) if item["kind"] in ("xid", "fallen_off_bus")]
     why = no_gpu_here(snapshot, context) or _unread(snapshot)
     if why and not found:
         return check.skip("XIDs", why)
     policy, nvlink5 = context.policies.get("xid") or {}, context.policies.get("nvlink5") or {}
-    devices = _by_device(found, snapshot)
+    # Also what was answered: it counts where a code comes back.
+    known = [item for item in snapshot["log"]["events"] if item["kind"] in ("xid", "fallen_off_bus")]
+    devices = _by_device(known, snapshot)
     application = application_moments(policy, [event for own in devices.values() for event in own])
     findings: Findings = []
     noted: list[str] = []
-    for address, own in devices.items():
+    for address, every in devices.items():
+        own = counting_events(every, context.cleared_at_seconds, context.since_seconds)
         gpu = _gpu_at(snapshot, address)
-        shown, only_noted = judge_gpu(policy, nvlink5, own, _situation(snapshot, gpu, application))
+        situation = replace(_situation(snapshot, gpu, application), answered=_answered(snapshot, context, every))
+        shown, only_noted = judge_gpu(policy, nvlink5, own, situation)
         noted += [_note("XID", address, one) for one in only_noted]
         findings += [_finding(check, "xid", _gpu_name(gpu, address), address, gpu, one) for one in shown]
     if findings:
@@ -89,7 +104,9 @@ def _sxid(check: Check, snapshot: Snapshot, context: Context) -> Findings:
     findings: Findings = []
     noted: list[str] = []
     for (address, code), own in sorted(groups.items(), key=lambda item: (item[0][0] or "", item[0][1])):
-        decision = judge_switch(policy, code, own, _situation(snapshot, None, {}))
+        every = [event for event in snapshot["log"]["events"] if event["kind"] == "sxid" and event["pci"] == address]
+        situation = replace(_situation(snapshot, None, {}), answered=_answered(snapshot, context, every))
+        decision = judge_switch(policy, code, own, situation)
         if decision.status == "ok":
             noted.append(_note("SXid", address, decision))
         else:
@@ -141,10 +158,11 @@ def _kernel_faults(check: Check, snapshot: Snapshot, context: Context) -> Findin
             continue
         severe = kind == "api_mismatch"
         if kind == "hung_task" and _DRIVER_TASK.search(name):
-            severe = len(own) >= check.threshold(context, "hung_driver_tasks")
-            action, remedy = (
-                _HUNG_DRIVER if severe else (f"Once it may pass. If it comes back: {_HUNG_DRIVER[0]}", "none")
-            )
+            again = len(own) >= check.threshold(context, "hung_driver_tasks")
+            # While NVML answers, what hung has gone on: a process that still waits, blocked_processes reports.
+            severe = again and snapshot["nvml"]["status"] != "ok"
+            passed = "NVML answers and no process waits in the driver now." if again else "Once it may pass."
+            action, remedy = _HUNG_DRIVER if severe else (f"{passed} If it comes back: {_HUNG_DRIVER[0]}", "none")
         observed = {
             "count": len(own),
             "first_at": own[0]["at"],

@@ -237,7 +237,9 @@ def _vram_zombie(check: Check, snapshot: Snapshot, context: Context) -> Findings
         unowned = gpu["memory"]["used_bytes"]
         if unowned <= limit or any(_holds_memory(process) for process in gpu["processes"]):
             return None
-        dead = sorted({process["pid"] for process in gpu["processes"] if not process["alive"]})
+        # Only dead processes that NVML still books memory to fail. Anything else may be a process that starts or ends
+        # at this moment: gcm asks three times before it acts, we ask once, so that is a warning.
+        dead = sorted({item["pid"] for item in gpu["processes"] if not item["alive"] and item["memory_bytes"] != 0})
         seen, wanted = f"{unowned // _MEBIBYTE} MiB in use", f"at most {limit / _MEBIBYTE:g} MiB without a process"
         if dead:
             action = (

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import (
@@ -19,30 +20,50 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._checks_memory 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._presence import judge_each
 
 _RESET_REQUIRED, _CORRUPTED_INFOROM = 16, 14
-_REBOOT = "Drain the host and reboot it."
-# nvml.h, nvmlDeviceGpuRecoveryAction_t: what the driver asks for, the remedy, what to do. {reset} is the reset command.
-_RECOVERY = {
-    1: ("GPU reset", "reset_gpu", "Drain the host, stop the engine: {reset}."),
-    2: ("node reboot", "reboot", _REBOOT),
-    3: (
-        "end of peer traffic",
-        "restart_app",
-        "Drain the host and restart the engine, so that no GPU talks to this one; then look again: the driver asks for "
-        "the next step.",
-    ),
-    4: (
-        "drain and reset",
-        "reset_gpu",
-        "The card works with less than all of it. Drain the host, stop the engine: {reset}.",
-    ),
-    5: (
-        "recovery of the IMEX domain",
-        "configure",
-        "Drain the host, then on every host of the domain: systemctl restart nvidia-imex; nvidia-imex-ctl -N.",
-    ),
-    6: ("bus reset", "reset_gpu", "Drain the host, stop the engine: {reset}. If it is refused, reboot."),
-    7: ("system reboot", "reboot", _REBOOT),
+# What a value of nvmlDeviceGpuRecoveryAction_t asks for. The policy of XIDs has the same table (recovery_actions of
+# xid_policy.yml) and goes first, so that the log and NVML never ask for two different things. This one is for a policy
+# that has none; a test holds both equal.
+RECOVERY_ACTIONS: dict[int, dict[str, str]] = {
+    0: {"meaning": "nothing is needed", "status": "ok", "remedy": "none"},
+    1: {"meaning": "the GPU needs a reset", "status": "fail", "remedy": "reset_gpu"},
+    2: {"meaning": "the host needs a reboot", "status": "fail", "remedy": "reboot"},
+    3: {
+        "meaning": "what other GPUs use on it must be drained, then it needs a reset",
+        "status": "fail",
+        "remedy": "reset_gpu",
+        "advice": ("Everything that talks to this GPU over NVLink or PCIe must stop first, not only what runs on it."),
+    },
+    4: {"meaning": "it must be drained and then reset", "status": "fail", "remedy": "reset_gpu"},
+    5: {
+        "meaning": "the memory sharing between hosts (IMEX) must be recovered",
+        "status": "fail",
+        "remedy": "configure",
+        "advice": (
+            "Restart nvidia-imex.service on every host of the NVLink domain, one after the other. "
+            "A reboot of this host alone does not mend it."
+        ),
+    },
+    6: {
+        "meaning": "the PCIe bus above the GPU needs a reset",
+        "status": "fail",
+        "remedy": "reboot",
+        "advice": "A reboot resets the bus; no tool of the driver does.",
+    },
+    7: {"meaning": "the whole system needs a reboot", "status": "fail", "remedy": "reboot"},
 }
+# How to do it. {reset} is the command that resets this GPU.
+_STEPS = {
+    "reset_gpu": "Drain the host, stop the engine: {reset}.",
+    "reboot": "Drain the host and reboot it.",
+    "restart_app": "Drain the host and restart the engine.",
+    "hardware": "Drain the host and have the card looked at.",
+}
+
+
+def _recovery_action(context: Context, value: int) -> Mapping[str, Any] | None:
+    """Return what a recovery action asks for: by the policy, or where that has no table by ours; None: unknown."""
+    table: Mapping[Any, Mapping[str, Any]] = context.policies.get("xid", {}).get("recovery_actions") or RECOVERY_ACTIONS
+    return table.get(value) or table.get(str(value))  # after JSON the keys are text
 
 
 def _reset_required(check: Check, snapshot: Snapshot, context: Context) -> Findings:
@@ -53,16 +74,21 @@ def _reset_required(check: Check, snapshot: Snapshot, context: Context) -> Findi
         return gpu["recovery_action"] is not None or asks_by_code(gpu)
 
     def judge(gpu: Snapshot) -> dict[str, Any] | None:
-        value = gpu["recovery_action"] or (1 if asks_by_code(gpu) else 0)
-        if not value:
+        value = gpu["recovery_action"] or 0
+        asked, who = _recovery_action(context, value), f"the driver says ({value})"
+        if asks_by_code(gpu) and (not value or asked is None):
+            asked, who = _recovery_action(context, 1), "NVML code 16, GPU requires reset"
+        if asked is None:  # as for an XID that nobody knows: never a reset, never a reboot
+            action = "Ask the driver what it means: nvidia-smi -q. Nothing is reset or rebooted for it."
+            return check.warn(
+                gpu_subject(gpu), f"{who}: no table explains it", "nothing asked for", action, "none", gpu
+            )
+        if asked["status"] == "ok":
             return None
-        unknown = ("a step that this release does not know", "reboot", _REBOOT)
-        words, remedy, action = _RECOVERY.get(value, unknown)
-        action = action.format(reset=reset_command(gpu))
-        seen = (
-            f"the driver asks for: {words} ({value})" if gpu["recovery_action"] else "GPU requires reset (NVML code 16)"
-        )
-        return check.fail(gpu_subject(gpu), seen, "nothing asked for", action, remedy, gpu)
+        tell = check.fail if asked["status"] == "fail" else check.warn
+        steps = _STEPS.get(asked["remedy"], "Drain the host.").format(reset=reset_command(gpu))
+        action = f"{steps} {asked.get('advice') or ''}".strip()
+        return tell(gpu_subject(gpu), f"{who}: {asked['meaning']}", "nothing asked for", action, asked["remedy"], gpu)
 
     return judge_each(check, snapshot, context, known, judge)
 

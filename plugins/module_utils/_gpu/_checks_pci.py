@@ -22,12 +22,13 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import (
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._presence import (
     NOT_SUPPORTED,
     answering_gpus,
-    gpu_devices,
+    gone_gpus,
     is_lost,
     judge_each,
     lost_devices,
     no_gpu_here,
     nouveau_is_the_cause,
+    present_gpus,
     undriven_devices,
     unreadable_addresses,
     why_no_gpu_answers,
@@ -51,25 +52,20 @@ _NOT_OPENED: dict[int | None, tuple[str, str]] = {
 
 
 def _gpu_count(check: Check, snapshot: Snapshot, context: Context) -> Findings:
+    gone = _gone(check, snapshot, context)
     why = no_gpu_here(snapshot, context)
     if why:
-        return check.skip("GPUs", why)
+        return gone or check.skip("GPUs", why)
     found = _too_few(check, snapshot, context) + _wrong_name(check, snapshot, context)
     count, silent = context.expected.get("gpu_count"), why_nvml_is_silent(snapshot)
     # Cards that NVML does not list are as wanted when the rest is: passed to a virtual machine, or only for a screen.
     if silent or not count or len(snapshot["gpus"]) != count:
         found += _undriven(check, snapshot) + _too_many(check, snapshot, context)
-    if found:
-        return found
+    if found or gone:
+        return found or gone
     if silent:
         return check.skip("GPUs", silent)
     return check.ok(gpus_subject(snapshot["gpus"]), len(snapshot["gpus"]), count)
-
-
-def _present(snapshot: Snapshot) -> int:
-    """Return how many GPUs are there in any way, also lost ones: those are the matter of gpu_lost."""
-    listed = {gpu["pci"]["address"] for gpu in snapshot["gpus"]} - {None}
-    return max(len(listed | {device["address"] for device in gpu_devices(snapshot)}), len(snapshot["gpus"]))
 
 
 def _undriven(check: Check, snapshot: Snapshot) -> Findings:
@@ -86,19 +82,35 @@ def _undriven(check: Check, snapshot: Snapshot) -> Findings:
 
 def _too_few(check: Check, snapshot: Snapshot, context: Context) -> Findings:
     count, least = context.expected.get("gpu_count") or 0, context.expected.get("minimum_gpus") or 0
-    present = _present(snapshot)
+    present = present_gpus(snapshot)
     if present < max(count, least):
         wanted = f"at least {least}" if least > count else f"{count}"
         action = (
             "A card left the PCI bus or expected.gpu_count is wrong. Look at: lspci -d 10de: -nn. "
             "Drain the host and reboot it; if the card stays away, switch the power off and on, then reseat it."
         )
-        return [check.fail("GPUs", f"{present} on the PCI bus", wanted, action, "reboot")]
+        gone = gone_gpus(snapshot)
+        seen = f"{present} on the PCI bus" + (f"; gone since the run before: {gone}" if gone else "")
+        return [check.fail("GPUs", seen, wanted, action, "reboot")]
     return []
 
 
+def _gone(check: Check, snapshot: Snapshot, context: Context) -> Findings:
+    """Return a warning when GPUs of the run before are gone and the site does not say how many it wants."""
+    gone = gone_gpus(snapshot)
+    if not gone or context.expected.get("gpu_count"):
+        return []
+    before, present = len(snapshot["previous"]["gpus"]), present_gpus(snapshot)
+    action = (
+        f"Look for {gone}: lspci -d 10de: -nn; journalctl -k -g 'Xid|fallen off'. It was taken out on purpose: say so "
+        f"with expected.gpu_count: {present}. It was not: expected.gpu_count: {before} fails until it is back."
+    )
+    seen, wanted = f"{present}; gone since the run before: {gone}", f"{before}, as in the run before"
+    return [check.warn("GPUs", seen, wanted, action)]
+
+
 def _too_many(check: Check, snapshot: Snapshot, context: Context) -> Findings:
-    count, present = context.expected.get("gpu_count"), _present(snapshot)
+    count, present = context.expected.get("gpu_count"), present_gpus(snapshot)
     if count and present > count and not undriven_devices(snapshot):
         action = "Correct expected.gpu_count in the inventory, or take the extra card out of service."
         return [check.warn("GPUs", f"{present} on the PCI bus", f"{count}", action, "configure")]
@@ -164,7 +176,9 @@ def _pcie_generation(check: Check, snapshot: Snapshot, context: Context) -> Find
         if not (lower(gpu) and under_load(gpu)):
             return None
         seen = f"generation {gpu['pci']['generation_current']} at {gpu['utilization']['gpu_percent']} % load"
-        return check.fail(gpu_subject(gpu), seen, f"generation {gpu['pci']['generation_max']}", _RESEAT, "reboot", gpu)
+        # A warning: the load is an average and the speed a moment, so a link that just wakes up looks like a slow one.
+        action = f"Measure it: gpu_benchmark looks at the link during a copy. If it is slow there too: {_RESEAT}"
+        return check.warn(gpu_subject(gpu), seen, f"generation {gpu['pci']['generation_max']}", action, "none", gpu)
 
     idle = [gpu for gpu in answering_gpus(snapshot) if lower(gpu)]
     note = f"{gpus_subject(idle)} at a lower generation without load: saves power, tells nothing" if idle else None
@@ -328,10 +342,7 @@ CHECKS: tuple[Check, ...] = (
         run=_pcie_width,
         thresholds={
             "minimum_lanes": Threshold(
-                0,
-                0,
-                32,
-                "0: what card and slot can do; 8 for cards that share a slot by a splitter that NVML does not see",
+                0, 0, 32, "0: what card and slot can do; 8 for cards that share a slot by a splitter NVML does not see"
             )
         },
     ),

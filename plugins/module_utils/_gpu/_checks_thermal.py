@@ -25,6 +25,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._presence impor
     why_no_gpu_answers,
 )
 
+# Heat and power have the remedy "configure": a person looks at cooling and power supply. This is one sample, a reboot
+# does not cool a card, and most hot cards are well: the ladder must neither reboot the host nor ask for a new card.
 _COOLING = "Look at fans, air flow, dust and room temperature, and at the neighbours of the card."
 # What slows a card down and needs a look: words for people, and what to do.
 _HARD = {
@@ -53,7 +55,7 @@ def _throttle_hardware(check: Check, snapshot: Snapshot, context: Context) -> Fi
         seen = "; ".join(f"{reason}: {table[reason][0]}" for reason in reasons)
         action = " ".join(dict.fromkeys(table[reason][1] for reason in reasons))
         tell = check.fail if reasons[0] in _HARD else check.warn
-        return tell(gpu_subject(gpu), seen, "full clocks", action, "hardware", gpu)
+        return tell(gpu_subject(gpu), seen, "full clocks", action, "configure", gpu)
 
     capped = [gpu for gpu in answering_gpus(snapshot) if "sw_power_cap" in (gpu["clock_event_reasons"] or ())]
     note = f"{gpus_subject(capped)} at the power limit: normal under load" if capped else None
@@ -97,7 +99,7 @@ def _throttle_time(check: Check, snapshot: Snapshot, context: Context) -> Findin
             action = f"Answers came slower than they should. {_COOLING}"
             if told == ["hw_power_brake"]:
                 action = f"Answers came slower than they should. {_HARD['hw_power_brake'][1]}"
-            found.append(check.warn(gpu_subject(gpu), seen, f"at most {limit:g} %", action, "hardware", gpu))
+            found.append(check.warn(gpu_subject(gpu), seen, f"at most {limit:g} %", action, "configure", gpu))
         elif over:
             left.append(gpu)
     if found:
@@ -146,12 +148,12 @@ def _temperature_gpu(check: Check, snapshot: Snapshot, context: Context) -> Find
         now, limit, margin = values["gpu_celsius"], _gpu_limit(values), _margin(values, margin_limit, hot)
         action = f"Drain the host before the card slows down or switches off. {_COOLING}"
         if limit is not None and now > limit + over:
-            return check.fail(gpu_subject(gpu), f"{now:g} C", f"at most {limit + over:g} C", action, "hardware", gpu)
+            return check.fail(gpu_subject(gpu), f"{now:g} C", f"at most {limit + over:g} C", action, "configure", gpu)
         if limit is None and margin is not None and margin <= 0:
-            return check.fail(gpu_subject(gpu), f"{now:g} C, no margin left", "a margin", action, "hardware", gpu)
+            return check.fail(gpu_subject(gpu), f"{now:g} C, no margin left", "a margin", action, "configure", gpu)
         if margin is not None and margin <= margin_limit:
             seen = f"{now:g} C, {margin:g} C below the point where it slows down"
-            return check.warn(gpu_subject(gpu), seen, f"more than {margin_limit:g} C", _COOLING, "hardware", gpu)
+            return check.warn(gpu_subject(gpu), seen, f"more than {margin_limit:g} C", _COOLING, "configure", gpu)
         return None
 
     return judge_each(check, snapshot, context, known, judge)
@@ -186,10 +188,10 @@ def _temperature_memory(check: Check, snapshot: Snapshot, context: Context) -> F
         now, limit = gpu["temperature"]["memory_celsius"], gpu["temperature"]["memory_max_celsius"]
         if limit is not None and now > limit:
             action = f"Drain the host before the memory makes errors. {_COOLING}"
-            return check.fail(gpu_subject(gpu), f"memory {now:g} C", f"at most {limit:g} C", action, "hardware", gpu)
+            return check.fail(gpu_subject(gpu), f"memory {now:g} C", f"at most {limit:g} C", action, "configure", gpu)
         if limit is None and now > usual:
             seen, wanted = f"memory {now:g} C; the card names no limit", f"at most {usual:g} C"
-            return check.warn(gpu_subject(gpu), seen, wanted, _COOLING, "hardware", gpu)
+            return check.warn(gpu_subject(gpu), seen, wanted, _COOLING, "configure", gpu)
         return None
 
     return judge_each(check, snapshot, context, known, judge)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import (
+    answers_within,
     list_directory,
     read_int,
     read_text,
@@ -21,6 +24,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read i
 DISK_PATHS = ("/", "/var/lib/local_llm/models", "/var/lib/local_llm", "/opt/local_llm", "/var/log")
 # adjtimex() gives no exact time when the largest error it knows of is above this; timedatectl decides the same way.
 MAX_CLOCK_ERROR_MICROSECONDS = 16_000_000
+# A file system on the network whose server is gone never answers.
+DISK_SECONDS = 5.0
 _STATE = re.compile(r"^(\d+) \((.*)\) (\S) (.*)$", re.S)
 _VIRTUAL = re.compile(
     r"QEMU|KVM|VMware|Virtual Machine|VirtualBox|Bochs|HVM domU|Google Compute Engine|OpenStack|Cloud Hypervisor", re.I
@@ -114,15 +119,26 @@ def time_synchronised() -> bool | None:
     return record[3] < MAX_CLOCK_ERROR_MICROSECONDS
 
 
-def disks(paths: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return each file system that holds one of the paths, once, with the space that is left for everybody."""
+def device_and_space(path: str) -> tuple[int, os.statvfs_result]:
+    """Return the device that holds a path, and its space. Raises OSError; on a dead mount it never returns."""
+    return os.stat(path).st_dev, os.statvfs(path)
+
+
+def disks(
+    paths: tuple[str, ...],
+    look: Callable[[str], tuple[int, os.statvfs_result]] = device_and_space,
+    seconds: float = DISK_SECONDS,
+) -> list[dict[str, Any]]:
+    """Return each file system that holds one of the paths, once, with the space that is left for everybody.
+
+    One that does not answer in time is left out, as one that is not there.
+    """
     result: dict[int, dict[str, Any]] = {}
-    for path in paths:
-        try:
-            device = os.stat(path).st_dev
-            status = os.statvfs(path)
-        except OSError:
+    answers = answers_within(seconds, [partial(look, path) for path in paths])
+    for path, answer in zip(paths, answers):
+        if answer is None:
             continue
+        device, status = answer
         if device not in result:
             result[device] = {
                 "path": path,

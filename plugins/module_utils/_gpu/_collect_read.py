@@ -2,16 +2,27 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change without notice.
-"""What the collectors share: reading small files that may be missing, and finding programs."""
+"""What the collectors share: small files that may be missing, programs and their time limit, calls that may hang."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 # module.run_command, or a stand-in for tests: (arguments) -> (exit status, stdout, stderr).
 RunCommand = Callable[[Sequence[str]], tuple[int, str, str]]
+
+Answer = TypeVar("Answer")
+
+# How long one program may take: the first look into a large journal on a slow disk needs some of it.
+PROGRAM_SECONDS = 60
+KILL_AFTER_SECONDS = 5
+# Exit statuses of timeout(1): the program was ended; it had to be killed.
+TIMED_OUT = (124, 137)
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -63,3 +74,36 @@ def list_directory(*parts: str) -> list[str]:
 def find_program(name: str) -> str | None:
     """Return the path of a program, also from the directories that a login without root does not search."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
+
+
+def with_time_limit(run_command: RunCommand, seconds: float = PROGRAM_SECONDS) -> RunCommand:
+    """Return run_command with a limit for each program, by timeout(1); without it where a host has no such program."""
+
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        timeout = find_program("timeout")
+        limit = [timeout, "-k", str(KILL_AFTER_SECONDS), str(seconds)] if timeout else []
+        return run_command([*limit, *command])
+
+    return run
+
+
+def answers_within(seconds: float, calls: Sequence[Callable[[], Answer]]) -> list[Answer | None]:
+    """Return what calls return that may hang for ever, all at once; None for one that hangs or raises OSError.
+
+    A call that hangs is left alone: its thread ends with the process.
+    """
+    answers: list[Answer | None] = [None] * len(calls)
+
+    def work(number: int) -> None:
+        try:
+            answers[number] = calls[number]()
+        except OSError:
+            return
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return list(answers)

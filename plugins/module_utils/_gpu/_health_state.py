@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +26,14 @@ RETENTION_SECONDS = 7 * 86400.0
 MAX_EVENTS = 2000
 MAX_ACTIONS = 500
 ALL_GPUS = "*"
-RUNGS = ("restart_app", "reset_gpu", "reboot", "hardware")
-RESULTS = ("started", "verified", "failed")
+# What a GPU is judged by: it goes last when there is no room for everything.
+GPU_KINDS = ("xid", "sxid", "fallen_off_bus")
+# Of one trouble (_trouble) so many of the oldest and of the newest events are kept.
+EDGE_EVENTS = 50
+# A flood of one trouble is thinned to about one event in so many seconds: less than the silence that ends a burst.
+THIN_SECONDS = 60.0
+# The checks that compare counters with those of an earlier run.
+COMPARING_CHECKS = ("throttle_time", "pcie_replay", "nvlink_errors")
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
 LOCK_WAIT_SECONDS = 20.0
@@ -50,11 +56,10 @@ State = dict[str, Any]
 
 @dataclass
 class StateFile:
-    """A state while it is held. problem: what was wrong with the file, or None. save: False keeps the file as it is."""
+    """A state while it is held. problem: what was wrong with the file, or None."""
 
     state: State
     problem: str | None = None
-    save: bool = True
 
 
 class StateBusy(OSError):
@@ -120,8 +125,7 @@ def changed_state(path: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterato
             os.replace(path, aside)
             held.problem = f"{problem}. It is kept as {aside}"
         yield held
-        if held.save:
-            write_json_atomic(path, held.state, FILE_MODE)
+        write_json_atomic(path, held.state, FILE_MODE)
 
 
 def _make_directory(path: str) -> None:
@@ -154,7 +158,7 @@ def _locked(path: str, wait_seconds: float) -> Iterator[None]:
 
 
 def with_events(state: State, new: Sequence[Mapping[str, Any]], now_seconds: float, overlap: bool) -> State:
-    """Return the state with new events, newest last: seven days of them, and the newest 2000.
+    """Return the state with new events, newest last: seven days of them, and at most 2000 (see _fitting).
 
     overlap: the log was read again from an earlier place, so events that are known already are left out: those of the
     same second and text, as often as they are known. Without it two equal events are two events.
@@ -170,7 +174,48 @@ def with_events(state: State, new: Sequence[Mapping[str, Any]], now_seconds: flo
             known[match] -= 1
     events = sorted([*state["events"], *added], key=lambda event: _at(event, now_seconds))
     kept = [event for event in events if _at(event, now_seconds) > now_seconds - RETENTION_SECONDS]
-    return {**state, "events": kept[-MAX_EVENTS:]}
+    return {**state, "events": _fitting(kept, state["cleared_at_seconds"], now_seconds)}
+
+
+def _fitting(
+    events: Sequence[dict[str, Any]], cleared_at_seconds: Mapping[str, float], now_seconds: float
+) -> list[dict[str, Any]]:
+    """Return at most MAX_EVENTS of the events, in their order; a flood of one trouble never drives out another one.
+
+    The first and the last events of each trouble stay longest, and those that still count against a GPU longer than
+    those that something has answered; noise of the host goes first.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for place, event in enumerate(events):
+        groups.setdefault(_trouble(event), []).append(place)
+    ranked: list[tuple[bool, bool, int, int]] = []
+    for places in groups.values():
+        if len(places) > 2 * EDGE_EVENTS:
+            places = _thinned(places, [_at(events[place], now_seconds) for place in places])
+        for number, place in enumerate(places):
+            edge = min(number, len(places) - 1 - number)
+            if edge < EDGE_EVENTS:
+                event = events[place]
+                noise = event["kind"] not in GPU_KINDS
+                ranked.append((noise, not counting_events([event], cleared_at_seconds, None), edge, -place))
+    return [events[place] for place in sorted(-one[3] for one in sorted(ranked)[:MAX_EVENTS])]
+
+
+def _trouble(event: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what events have in common that tell the same story again and again; a blocked task has a name."""
+    name = event["message"].partition(" blocked for")[0].rpartition(":")[0] if event["kind"] == "hung_task" else ""
+    return (event["kind"], event["code"], event["sub_code"], event["pci"], event["boot_id"], name)
+
+
+def _thinned(places: Sequence[int], times: Sequence[float]) -> list[int]:
+    """Return the places without those whose neighbours on both sides are near in time: the bursts stay as they are."""
+    kept = [places[0]]
+    last = times[0]
+    for number in range(1, len(places)):
+        if number == len(places) - 1 or times[number + 1] - last > THIN_SECONDS:
+            kept.append(places[number])
+            last = times[number]
+    return kept
 
 
 def _identity(event: Mapping[str, Any], step: int) -> tuple[Any, ...]:
@@ -200,6 +245,30 @@ def counters_of(snapshot: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"taken_at_seconds": snapshot["taken_at_seconds"], "boot_id": snapshot["boot_id"], "gpus": gpus}
 
 
+def next_counters(
+    before: dict[str, Any] | None, snapshot: Mapping[str, Any], ran: Collection[str], skipped: Collection[str] = ()
+) -> dict[str, Any] | None:
+    """Return what the next run compares with: the counters of this run, or still those of the run before.
+
+    ran: the checks of this run. A run that compares nothing takes no growth away from the one that does; neither does
+    one that compares only some counters, unless the site skips the others or the old counters are of no more use.
+    """
+    wanted = [name for name in COMPARING_CHECKS if name not in skipped]
+    compared = [name for name in wanted if name in ran]
+    useless = before is None or before["boot_id"] != snapshot["boot_id"]
+    if compared and (useless or compared == wanted):
+        return _with_missing(before, counters_of(snapshot)) or before
+    return before
+
+
+def _with_missing(before: dict[str, Any] | None, now: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Keep the names of cards that are gone, without counters, until as many cards are there again as before."""
+    if before is None or now is None or len(now["gpus"]) >= len(before["gpus"]):
+        return now
+    unknown = {"clock_event_seconds": {}, "replay_count": None, "nvlink_errors": None}
+    return {**now, "gpus": {**{uuid: dict(unknown) for uuid in before["gpus"]}, **now["gpus"]}}
+
+
 def nvlink_errors(links: Sequence[Mapping[str, Any]]) -> int:
     """Return the errors that the NVLinks of a GPU counted, of all kinds together."""
     return sum(link[kind] or 0 for link in links for kind in ("crc_errors", "replay_errors", "recovery_errors"))
@@ -219,46 +288,3 @@ def counting_events(
         if at is None or at > limit:
             result.append(dict(event))
     return result
-
-
-def record_action(
-    path: str,
-    *,
-    rung: str,
-    gpu_uuid: str | None,
-    reason: str,
-    xid: int | None,
-    boot_id: str | None,
-    result: str,
-    at_seconds: float | None = None,
-) -> dict[str, Any]:
-    """Write down an action of the recovery ladder and return it as written. Raises ValueError and OSError."""
-    if rung not in RUNGS:
-        raise ValueError(f"action: the rung {rung!r} is none of {', '.join(RUNGS)}")
-    if result not in RESULTS:
-        raise ValueError(f"action: the result {result!r} is none of {', '.join(RESULTS)}")
-    action = {
-        "at_seconds": time.time() if at_seconds is None else at_seconds,
-        "rung": rung,
-        "gpu_uuid": gpu_uuid,
-        "reason": reason,
-        "xid": xid,
-        "boot_id": boot_id,
-        "result": result,
-    }
-    with changed_state(path) as held:
-        held.state["actions"] = [*held.state["actions"], action][-MAX_ACTIONS:]
-    return action
-
-
-def clear(path: str, pci_address: str = ALL_GPUS, at_seconds: float | None = None) -> float:
-    """Let the events up to a time count no longer, of one GPU or of all; return the time. Raises OSError.
-
-    A later clearing never brings back what an earlier one has cleared.
-    """
-    at = time.time() if at_seconds is None else at_seconds
-    with changed_state(path) as held:
-        cleared = held.state["cleared_at_seconds"]
-        key = pci_address.lower()
-        cleared[key] = max(at, float(cleared.get(key, 0.0)))
-        return float(cleared[key])

@@ -12,7 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import RunCommand, find_program
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import (
+    TIMED_OUT,
+    RunCommand,
+    find_program,
+)
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._kernel_log_file import FileLog, rotated_files
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._kernel_log_lines import (
     Clock,
@@ -81,7 +85,7 @@ def read_kernel_log(
     journalctl = find_program("journalctl")
     sources: list[LogSource] = []
     if journalctl:
-        sources.append(JournalLog(journalctl, cursor, run_command))
+        sources.append(JournalLog(journalctl, cursor, run_command, clock))
     if os.path.exists(kmsg_path):
         sources.append(KmsgLog(cursor, clock, kmsg_path))
     # A host stays with the source that it has begun with: two sources tell times that differ a little.
@@ -130,10 +134,13 @@ class JournalLog:
 
     source = "journal"
 
-    def __init__(self, journalctl: str, cursor: Mapping[str, Any] | None, run_command: RunCommand) -> None:
+    def __init__(
+        self, journalctl: str, cursor: Mapping[str, Any] | None, run_command: RunCommand, clock: Clock
+    ) -> None:
         """Remember where to go on; nothing is run yet."""
         self._journalctl = journalctl
         self._run_command = run_command
+        self._clock = clock
         mine = bool(cursor and cursor.get("source") == self.source)
         self.cursor: dict[str, Any] | None = dict(cursor) if cursor and mine else None
         self.overlap = not mine
@@ -141,7 +148,7 @@ class JournalLog:
         self.note: str | None = None
 
     def lines(self) -> Iterator[LogLine]:
-        """Yield the new entries. Raises PermissionError when this user does not see them."""
+        """Yield the new entries. Raises PermissionError when this user may not see them, TimeoutError, OSError."""
         if self.cursor is not None:
             yield from self._later()
         if self.cursor is None:
@@ -195,13 +202,15 @@ class JournalLog:
         if first is not None:
             # Only new versions of journalctl can stop after the first entries by themselves.
             command = ["/bin/sh", "-c", '"$@" | head -n "$0"', str(first), *command]
-        _rc, out, err = self._run_command(command)
+        rc, out, err = self._run_command(command)
+        if rc in TIMED_OUT:
+            raise TimeoutError(errno.ETIMEDOUT, "it did not answer in time", "journalctl")
         found = False
         start = 0
         while start < len(out):
             end = out.find("\n", start)
             end = len(out) if end < 0 else end
-            entry = parse_journal(out[start:end])
+            entry = parse_journal(out[start:end], self._clock)
             start = end + 1
             if entry is not None:
                 found = True

@@ -21,7 +21,8 @@ _ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 _CLOCK = re.compile(r"^\s*(?:<\d+>)?\[\s*(\d+\.\d+)\]\s?(.*)$", re.S)
 _ISO = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}(?:\d{3})?)?(?:Z|[+-]\d\d:\d\d)?)\s+\S+\s+(.*)$", re.S)
 _CLASSIC = re.compile(r"^([A-Z][a-z]{2})\s+(\d{1,2})\s+(\d\d:\d\d:\d\d)\s+\S+\s+(.*)$", re.S)
-_TAG = re.compile(r"^([^\s:\[]+)(?:\[\d+\])?:\s?(.*)$", re.S)
+# The kernel has no process id: "kernel[4242]:" is a program that calls itself so.
+_KERNEL_TAG = re.compile(r"^kernel:\s?(.*)$", re.S)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY_SECONDS = 86400.0
 # How far a time may lie ahead of the clock before it is taken to belong to another boot, or to another year.
@@ -95,13 +96,13 @@ def _parse_syslog(text: str, clock: Clock) -> LogLine | None:
     elif classic:
         at, rest = _classic_seconds(classic, clock.now_seconds), classic.group(4)
     else:
-        # No format that is known: better a message without a time than none.
-        return clock.now_seconds, clock.boot_id, text
-    tag = _TAG.match(rest)
-    if tag is None or tag.group(1) != "kernel":
+        # No format that is known: nobody can tell who wrote it.
+        return None
+    tag = _KERNEL_TAG.match(rest)
+    if tag is None:
         # Any program may write to the log of the system; only the kernel speaks for its driver.
         return None
-    message = tag.group(2)
+    message = tag.group(1)
     started = _CLOCK.match(message)
     if started:
         message = started.group(2)
@@ -135,8 +136,11 @@ def _classic_seconds(match: re.Match[str], now_seconds: float) -> float | None:
     return None
 
 
-def parse_journal(text: str) -> tuple[str, LogLine] | None:
-    """Return cursor and line of an entry that journalctl printed as JSON; None for what is no entry."""
+def parse_journal(text: str, clock: Clock) -> tuple[str, LogLine] | None:
+    """Return cursor and line of an entry that journalctl printed as JSON; None for what is no entry.
+
+    What was written while the clock was ahead counts as of now, or no clearing would ever reach it.
+    """
     try:
         entry = json.loads(text)
     except ValueError:
@@ -144,7 +148,7 @@ def parse_journal(text: str) -> tuple[str, LogLine] | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("__CURSOR"), str):
         return None
     try:
-        at: float | None = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
+        at: float | None = min(int(entry["__REALTIME_TIMESTAMP"]) / 1e6, clock.now_seconds)
     except (KeyError, TypeError, ValueError):
         at = None
     return entry["__CURSOR"], (at, dashed(entry.get("_BOOT_ID")), _message(entry.get("MESSAGE")))

@@ -37,6 +37,8 @@ GRACE_SECONDS = 0.2
 END_SECONDS = 1.0
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 MAX_STDERR_BYTES = 8192
+# How the calls begin that the driver answers. The probe also names other steps: the import, a directory of /proc.
+_NVML = "nvml"
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,10 @@ def shape(ask: Ask, answer: Answer, problem: Mapping[str, Any] | None = None) ->
     hung_call = None
     if answer.end == "deadline":
         hung_call = _hung_call(answer)
-        problem = {"status": "hung", "code": 0 if facts else None, "error": _hung(ask, hung_call)}
+        if hung_call.startswith(_NVML):
+            problem = {"status": "hung", "code": 0 if facts else None, "error": _hung(ask, hung_call)}
+        else:  # a slow disk or a busy machine; that says nothing about the driver and is no reason to reboot
+            problem = {"status": "error", "code": None, "error": _slow(ask, hung_call)}
     elif problem is None and answer.end != "done":
         problem = {"status": "error", "code": None, "error": _death(ask, answer)}
     status = problem or {"status": "ok", "code": 0, "error": None}
@@ -269,6 +274,13 @@ def _hung(ask: Ask, call: str) -> str:
     return (
         f"{call} gave no answer within {ask.deadline_seconds:g} s. "
         "A process that waits in the driver cannot be killed: drain the host and reboot it."
+    )
+
+
+def _slow(ask: Ask, call: str) -> str:
+    return (
+        f"{call} took longer than {ask.deadline_seconds:g} s. That is not the driver, but the host: "
+        "look at its load and its disks, then ask again, or raise deadline_seconds."
     )
 
 

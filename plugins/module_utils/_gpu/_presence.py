@@ -36,6 +36,22 @@ def gpu_devices(snapshot: Snapshot) -> list[Snapshot]:
     return [device for device in snapshot["pci"] if device["kind"] == "gpu"]
 
 
+def present_gpus(snapshot: Snapshot) -> int:
+    """Return how many GPUs are there in any way, also lost ones: those are the matter of gpu_lost."""
+    listed = {gpu["pci"]["address"] for gpu in snapshot["gpus"]} - {None}
+    return max(len(listed | {device["address"] for device in gpu_devices(snapshot)}), len(snapshot["gpus"]))
+
+
+def gone_gpus(snapshot: Snapshot) -> str:
+    """Return the UUIDs of GPUs that the run before saw and that are gone; a card with another in its place is not."""
+    before = (snapshot["previous"] or {}).get("gpus") or {}
+    count = len(before) - present_gpus(snapshot)
+    if count <= 0:
+        return ""
+    uuids = sorted(set(before) - {gpu["uuid"] for gpu in snapshot["gpus"]})
+    return ", ".join(uuids) if len(uuids) == count else f"{count} of {', '.join(uuids)}"
+
+
 def wanted_gpus(context: Context) -> int:
     """Return the least number of GPUs that the site wants here; 0 when it does not say."""
     return max(int(context.expected.get("gpu_count") or 0), int(context.expected.get("minimum_gpus") or 0))
@@ -43,8 +59,10 @@ def wanted_gpus(context: Context) -> int:
 
 def driver_stuck(snapshot: Snapshot) -> bool:
     """Return whether nvml_hang reports this host: NVML never answers, or fails while processes hang in the driver."""
-    status = snapshot["nvml"]["status"]
-    return status == "hung" or (status == "error" and bool(snapshot["host"]["blocked_processes"]))
+    nvml = snapshot["nvml"]
+    if nvml["status"] == "error" and nvml["hung_call"] is None:  # with a call: the deadline passed outside NVML
+        return bool(snapshot["host"]["blocked_processes"])
+    return bool(nvml["status"] == "hung")
 
 
 def why_nvml_is_silent(snapshot: Snapshot) -> str | None:

@@ -44,14 +44,22 @@ def run_checks(
     context: Context,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
-    checks: Iterable[Check] = ALL_CHECKS,
+    checks: Sequence[Check] = ALL_CHECKS,
 ) -> Findings:
     """Return the findings of the named checks (all when none are named): what must be acted on first, then by name."""
     findings: Findings = []
+    names = names_to_run(include, exclude, checks)
     for check in checks:
-        if (not include or check.name in include) and check.name not in exclude:
+        if check.name in names:
             findings += _run(check, snapshot, context)
     return sorted(findings, key=lambda item: (STATUS_ORDER.index(item["status"]), item["check"]))
+
+
+def names_to_run(
+    include: Sequence[str] | None = None, exclude: Sequence[str] = (), checks: Sequence[Check] = ALL_CHECKS
+) -> set[str]:
+    """Return the names of the checks that run: the included ones (all when none are named) without the excluded."""
+    return {check.name for check in checks if not include or check.name in include} - set(exclude)
 
 
 def _run(check: Check, snapshot: Snapshot, context: Context) -> Findings:
@@ -86,10 +94,10 @@ def overall_status(snapshot: Snapshot, context: Context, findings: Iterable[Mapp
 
 
 def has_no_gpu(snapshot: Snapshot, context: Context) -> bool:
-    """Return whether a host has no NVIDIA device and should have none."""
+    """Return whether a host has no NVIDIA device, should have none, and had none when it was last asked."""
     expected = context.expected
     if expected.get("gpu_count") or expected.get("minimum_gpus") or expected.get("gpu_name"):
         return False
-    if snapshot["pci"] or snapshot["gpus"]:
+    if snapshot["pci"] or snapshot["gpus"] or (snapshot["previous"] or {}).get("gpus"):
         return False
     return snapshot["nvml"]["status"] in (*NO_DRIVER, "ok")

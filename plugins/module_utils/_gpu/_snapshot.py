@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -22,12 +22,17 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_driver
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_host import collect_host, still_there
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_kernel import collect_kernel, read_modules
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_pci import collect_pci
-from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import RunCommand, read_text
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import (
+    RunCommand,
+    read_text,
+    with_time_limit,
+)
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_units import collect_units
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._health_state import (
+    COMPARING_CHECKS,
     State,
     changed_state,
-    counters_of,
+    next_counters,
     read_state,
     with_events,
 )
@@ -61,12 +66,22 @@ class Sources:
         return self.nvml.procfs_root
 
 
-def take_snapshot(sources: Sources, run_command: RunCommand, *, write_state: bool) -> dict[str, Any]:
+def take_snapshot(
+    sources: Sources,
+    run_command: RunCommand,
+    *,
+    write_state: bool,
+    ran: Collection[str] = COMPARING_CHECKS,
+    skipped: Collection[str] = (),
+) -> dict[str, Any]:
     """Return the snapshot of this host. With write_state the host remembers what was read of the log, and the counters.
 
+    ran, skipped: the checks that will look at it, and those that the site leaves out; they decide over the counters.
     The key `recovery` says in a sentence what is drained for a repair; empty when nothing is.
-    The key `state` tells of the state file: path, problem (None: all is well), cleared_at_seconds, actions.
+    The key `state` tells of the state file: path, problem (None: all is well), cleared_at_seconds, actions, and
+    mended_at_seconds: when a person last said that a GPU was mended, by PCI address or "*".
     """
+    run_command = with_time_limit(run_command)
     started = time.time()
     uptime = read_uptime(sources.procfs_root)
     boot_id = read_text(sources.procfs_root, "sys", "kernel", "random", "boot_id") or None
@@ -84,11 +99,13 @@ def take_snapshot(sources: Sources, run_command: RunCommand, *, write_state: boo
         **asked,
         **parts,
     }
-    return {
+    result = {
         **snapshot,
-        **remembered(sources, run_command, snapshot, write_state),
+        **remembered(sources, run_command, snapshot, write_state, ran, skipped),
         "recovery": recovery_line(os.path.dirname(sources.state_path)),
     }
+    result["state"]["mended_at_seconds"] = mended_at_seconds(os.path.dirname(sources.state_path))
+    return result
 
 
 def recovery_line(directory: str) -> str:
@@ -97,6 +114,18 @@ def recovery_line(directory: str) -> str:
         return mark_line(read_document(directory))
     except MarkError as error:
         return str(error)
+
+
+def mended_at_seconds(directory: str) -> dict[str, float]:
+    """Return when a person last said that a GPU was mended, by PCI address or "*": a new card has no past."""
+    result: dict[str, float] = {}
+    try:
+        for one in read_document(directory).get("cleared") or ():
+            result[one["pci_address"]] = max(float(one["at_seconds"]), result.get(one["pci_address"], 0.0))
+    except (MarkError, KeyError, TypeError, ValueError):
+        # recovery_line() tells of a file that cannot be read.
+        return {}
+    return result
 
 
 def read_parts(sources: Sources, run_command: RunCommand, uptime: float | None) -> dict[str, Any]:
@@ -119,7 +148,12 @@ def read_parts(sources: Sources, run_command: RunCommand, uptime: float | None) 
 
 
 def remembered(
-    sources: Sources, run_command: RunCommand, snapshot: Mapping[str, Any], write_state: bool
+    sources: Sources,
+    run_command: RunCommand,
+    snapshot: Mapping[str, Any],
+    write_state: bool,
+    ran: Collection[str],
+    skipped: Collection[str],
 ) -> dict[str, Any]:
     """Return the parts log, previous and state: what the kernel log brought, and what earlier runs left."""
     clock = Clock(snapshot["taken_at_seconds"], snapshot["uptime_seconds"], snapshot["boot_id"])
@@ -137,7 +171,7 @@ def remembered(
                 problem = held.problem
                 before = held.state
                 state, log = read(before)
-                held.state = {**state, "previous": counters_of(snapshot) or before["previous"]}
+                held.state = {**state, "previous": next_counters(before["previous"], snapshot, ran, skipped)}
                 done = (state, log, before)
         except OSError as error:
             problem = f"{sources.state_path} cannot be written: {error.strerror or error}"

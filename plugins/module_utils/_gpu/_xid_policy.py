@@ -30,6 +30,9 @@ BURST_SECONDS = 180.0
 JOIN_SECONDS = 60.0
 # A boot answers these: what happened before it counts only as a repeat.
 ANSWERED_BY_BOOT = ("reset_gpu", "reboot")
+# Only these codes blame the application when several GPUs report them at once: a fault of the power or of NVLink, too,
+# comes on many GPUs together.
+OF_THE_APPLICATION = (13, 31)
 # A log line and the boot time come from clocks that are set while the machine starts.
 _CLOCK_SLACK_SECONDS = 120.0
 _PLACE = re.compile(r"\bGPC[ :]*(\d+),?\s*TPC[ :]*(\d+)")
@@ -40,6 +43,7 @@ class Situation:
     """What is known besides the log: which boot is running, what NVML says of the GPU, what connects the GPUs.
 
     application: {code: [at_seconds, ...]}: when a code came on several GPUs at once, which makes it the application's.
+    answered: earlier events of this device that an action has answered; they count only where a code comes back.
     """
 
     boot_id: str | None = None
@@ -47,6 +51,7 @@ class Situation:
     gpu: Mapping[str, Any] | None = None
     has_nvswitch: bool = False
     application: Mapping[int, Sequence[float]] | None = None
+    answered: Sequence[Event] = ()
 
     def is_this_boot(self, event: Event) -> bool:
         """Return whether an event belongs to the running boot; one that nothing tells apart does."""
@@ -139,10 +144,11 @@ def bursts(events: Sequence[Event], gap_seconds: float) -> list[list[Event]]:
 
 
 def application_moments(policy: Policy, events: Sequence[Event]) -> dict[int, list[float]]:
-    """Return per code the moments at which it came on several GPUs together: then it is the application's."""
+    """Return the moments at which a code of an application came on several GPUs together: then it is no GPU's fault."""
     many = (policy.get("rules") or {}).get("many_gpus") or {"gpus": 2, "within_seconds": 60}
     result: dict[int, list[float]] = {}
-    timed = sorted((item for item in events if item["at_seconds"] is not None and item["pci"]), key=_time)
+    mine = [event for event in events if event["code"] in OF_THE_APPLICATION]
+    timed = sorted((item for item in mine if item["at_seconds"] is not None and item["pci"]), key=_time)
     for place, event in enumerate(timed):
         gpus = set()
         for other in timed[place:]:
@@ -182,7 +188,7 @@ def judge_switch(policy: Policy, code: int, events: Sequence[Event], situation: 
 
 @dataclass(frozen=True)
 class _Driver:
-    """What the driver itself asks for now, and since when: everything before that moment is answered by it."""
+    """What the driver itself asks for, and when it last said so: what came later, it has not answered."""
 
     status: str
     remedy: str
@@ -207,9 +213,12 @@ class _Driver:
 def _driver(xid: Policy, changes: Sequence[Event], situation: Situation) -> _Driver | None:
     now = [event for event in sorted(changes, key=_time) if situation.is_this_boot(event)]
     value = situation.gpu["recovery_action"] if situation.gpu else None
-    if value is not None and (value or now):
+    if value:
         # NVML speaks of this moment, the log of an earlier one.
         return _asked(xid, value, float("inf"), "NVML")
+    if value == 0 and now:
+        # That nothing is needed NVML also says of a GPU that never asked: only a line of the log answers an event.
+        return _asked(xid, value, _time(now[-1]), "NVML")
     if now:
         return _asked(xid, recovery_value(now[-1]), _time(now[-1]), "XID 154")
     if changes:
@@ -242,7 +251,7 @@ def _after_driver(decision: Decision, own: Sequence[Event], driver: _Driver | No
             remedy="restart_app",
             advice="The driver says that the GPU has recovered. Make sure that the instance on it answers again.",
         )
-    if driver.until == float("-inf"):
+    if driver.until == float("-inf") or any(_time(event) > driver.until + JOIN_SECONDS for event in here):
         return decision
     return replace(decision, remedy=driver.remedy, advice=f"It follows what {driver.meaning}. {driver.advice}".strip())
 
@@ -272,7 +281,9 @@ def _judged(
         remedy, advice = "none", "The host has been rebooted since, so nothing needs a new start."
     then = found.get("then")
     moments = (situation.application or {}).get(code, ())
-    again = _repeats(groups, then, moments, situation) if then else 0
+    past = [event for event in situation.answered if event["code"] == code]
+    every = bursts([*past, *own], rule(policy, "burst_seconds", BURST_SECONDS)) if past else groups
+    again = _repeats(every, then, moments, situation) if then else 0
     if then and again >= then["count"]:
         status, remedy = "fail", then["remedy"]
         advice = f"It came back: {again} times in {_span(then['within_seconds'])}. {found.get('advice', '')}".strip()

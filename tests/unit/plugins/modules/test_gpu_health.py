@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def test_an_xid_takes_the_host_out_of_service_until_it_is_cleared(run: Run, host
     # Nothing new in the log, and it still counts.
     again = run()
     assert again["status"] == "out_of_service" and len(again["events"]) == 1 and not again.get("failed")
-    health_state.clear(str(host["state"]), "0000:1b:00.0")
+    with health_state.changed_state(str(host["state"])) as held:
+        held.state["cleared_at_seconds"]["0000:1b:00.0"] = time.time()
     assert run()["status"] == "healthy"
 
 
@@ -115,6 +117,15 @@ def test_the_host_remembers_how_far_it_read_and_the_counters(run: Run, host: dic
     host["snapshot"]["gpus"][0]["nvlink"][0]["crc_errors"] = 500
     run()
     assert health_state.read_state(str(host["state"]))[0]["previous"]["gpus"][gpu(0)["uuid"]]["nvlink_errors"] == 500
+
+
+def test_a_run_of_other_checks_leaves_the_counters_to_those_that_compare(run: Run, host: dict[str, Any]) -> None:
+    run()
+    before = health_state.read_state(str(host["state"]))[0]["previous"]
+    run(checks=["xid"])
+    assert health_state.read_state(str(host["state"]))[0]["previous"] == before
+    run(skip_checks=["pcie_replay"])
+    assert health_state.read_state(str(host["state"]))[0]["previous"] != before
 
 
 def test_check_mode_finds_the_same_and_writes_nothing(run: Run, host: dict[str, Any]) -> None:

@@ -127,10 +127,22 @@ def test_a_hang_is_reported_once_with_the_call_and_the_stuck_processes() -> None
     assert "see nvml_hang" in one("nvml_loadable", record)["observed"]
 
 
-def test_a_hang_counts_also_where_the_bus_shows_no_gpu() -> None:
+@pytest.mark.parametrize("status", ["hung", "error"])
+def test_a_host_without_gpus_never_hangs_in_the_driver(status: str) -> None:
     record = bare_host()
-    record["nvml"]["status"] = "hung"
-    assert one("nvml_hang", record)["status"] == "fail"
+    record["nvml"]["status"] = status
+    record["host"]["blocked_processes"] = [{"pid": 77, "name": "nvidia-smi"}]
+    assert one("nvml_hang", record)["status"] == "skip"
+    assert one("nvml_hang", record, gpu_count=1)["status"] == "fail"
+
+
+def test_a_host_too_slow_to_ask_nvml_is_no_hang_of_the_driver() -> None:
+    record = silent("error", None, nvml__hung_call="import pynvml")
+    record["host"]["blocked_processes"] = [{"pid": 77, "name": "nvidia-smi"}]
+    assert statuses(record) == {"nvml_loadable": "fail"}
+    item = one("nvml_loadable", record)
+    assert item["remedy"] == "configure"
+    assert "deadline_seconds" in item["action"]
 
 
 def test_an_nvml_error_with_stuck_processes_is_a_hang_and_nothing_else() -> None:
@@ -157,8 +169,9 @@ def test_nvml_that_does_not_start_for_a_lost_gpu_is_reported_by_gpu_lost() -> No
         (LOADED, None, [LOADED], "ok", "none"),
         (LOADED, LOADED, [], "ok", "none"),
         (LOADED, LOADED, [LOADED, NEWER], "ok", "none"),
-        (LOADED, LOADED, [NEWER], "fail", "reboot"),
-        (LOADED, NEWER, [NEWER], "fail", "reboot"),
+        (LOADED, LOADED, [NEWER], "warn", "configure"),
+        (LOADED, None, [NEWER], "warn", "configure"),
+        (LOADED, NEWER, [NEWER], "warn", "reboot"),
         (LOADED, NEWER, [LOADED, NEWER], "warn", "reboot"),
         (LOADED, NEWER, [], "warn", "reboot"),
         (LOADED, NEWER, [LOADED], "warn", "configure"),
@@ -172,6 +185,14 @@ def test_versions_of_module_and_library(
     record = snapshot(driver__loaded_version=loaded, driver__disk_version=disk, driver__library_versions=libraries)
     item = one("driver_lib_match", record)
     assert (item["status"], item["remedy"]) == (status, remedy)
+
+
+@pytest.mark.parametrize("disk", [LOADED, NEWER, None])
+def test_a_library_unlike_the_module_fails_only_while_nvml_does_not_answer(disk: str | None) -> None:
+    changes: dict[str, Any] = {"driver__disk_version": disk, "driver__library_versions": [NEWER]}
+    item = one("driver_lib_match", silent("error", 999, **changes))
+    assert (item["status"], item["remedy"]) == ("fail", "reboot")
+    assert one("driver_lib_match", snapshot(**changes))["status"] == "warn"
 
 
 def test_a_half_done_upgrade_warns_of_the_reboot_itself() -> None:

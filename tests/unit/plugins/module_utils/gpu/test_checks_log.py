@@ -143,6 +143,26 @@ def test_xid_counts_only_what_nothing_has_answered(context: dict[str, Any], stat
     assert [item["status"] for item in run("xid", snapshot(), FALLEN, **context)] == [status]
 
 
+def test_xid_that_was_mended_once_counts_when_it_comes_back() -> None:
+    again = "NVRM: Xid (PCI:0000:18:00): 64, x"
+    cleared = {"*": NOW - 3600}
+    host = snapshot()
+    host["log"]["events"] = events([(NOW - 5 * 86400, BOOT, again)])
+    assert run("xid", host, cleared_at_seconds=cleared)[0]["status"] == "ok"
+    (item,) = run("xid", host, again, cleared_at_seconds=cleared)
+    assert summary([item]) == [("fail", "hardware")] and item["observed"]["count"] == 1
+    # A person has put in another card: it has no past.
+    host["state"] = {"mended_at_seconds": {"0000:18:00.0": NOW - 3600}}
+    assert run("xid", host, cleared_at_seconds=cleared)[0]["remedy"] != "hardware"
+
+
+def test_sxid_that_was_mended_counts_when_it_comes_back() -> None:
+    host = with_switch(snapshot())
+    host["log"]["events"] = events([(NOW - day * 86400, BOOT, SWITCH) for day in (2, 1)])
+    (item,) = run("sxid", host, SWITCH, cleared_at_seconds={"*": NOW - 3600})
+    assert summary([item]) == [("fail", "hardware")]
+
+
 def test_xid_of_an_older_boot_was_answered_by_the_boot() -> None:
     assert [item["status"] for item in run("xid", snapshot(), FALLEN, boot="another")] == ["ok"]
 
@@ -243,10 +263,14 @@ def test_kernel_faults_are_warnings_with_a_remedy(line: str, remedy: str, subjec
     assert item["observed"]["count"] == 1 and item["action"]
 
 
-def test_kernel_faults_driver_task_that_hangs_again_must_leave_service() -> None:
-    assert summary(run("kernel_faults", snapshot(), HUNG, HUNG)) == [("fail", "reboot")]
+def test_kernel_faults_driver_task_that_hangs_again_must_leave_service_unless_nvml_answers() -> None:
+    assert summary(run("kernel_faults", snapshot(nvml__status="error"), HUNG, HUNG)) == [("fail", "reboot")]
     more = {"kernel_faults": {"hung_driver_tasks": 3}}
-    assert [item["status"] for item in run("kernel_faults", snapshot(), HUNG, HUNG, thresholds=more)] == ["warn"]
+    assert summary(run("kernel_faults", snapshot(nvml__status="error"), HUNG, HUNG, thresholds=more)) == [
+        ("warn", "none")
+    ]
+    (item,) = run("kernel_faults", snapshot(), HUNG, HUNG)
+    assert summary([item]) == [("warn", "none")] and "NVML answers" in item["action"]
 
 
 @pytest.mark.parametrize(("nvml", "status"), [("hung", "fail"), ("ok", "ok"), ("mismatch", "ok")])

@@ -226,6 +226,11 @@ def test_live_process_that_holds_nothing_does_not_explain_the_memory() -> None:
     assert one("vram_zombie", memory__used_bytes=40 << 30, processes=idle)["status"] == "fail"
 
 
+def test_dead_process_that_holds_nothing_is_no_reason_for_a_reset() -> None:
+    gone = [process(7, alive=False, memory_bytes=0)]
+    assert one("vram_zombie", memory__used_bytes=40 << 30, processes=gone)["status"] == "warn"
+
+
 def test_card_in_mig_mode_lists_no_processes_and_is_not_judged() -> None:
     assert one("vram_zombie", memory__used_bytes=79 << 30, mig__current=True)["status"] == "skip"
 

@@ -11,6 +11,8 @@ import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu import _checks_mode as checks
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import Context
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._xid_policy import recovery_action
+from ansible_collections.local_llm.ops.plugins.plugin_utils._xid_data import load_policies, merge_overrides
 from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.gpu.snapshots import gpu, snapshot
 
 BY_NAME = {check.name: check for check in checks.CHECKS}
@@ -34,12 +36,12 @@ def one(name: str, /, *, expected: dict[str, Any] | None = None, **changes: Any)
         (0, "ok", "none"),
         (1, "fail", "reset_gpu"),
         (2, "fail", "reboot"),
-        (3, "fail", "restart_app"),
+        (3, "fail", "reset_gpu"),
         (4, "fail", "reset_gpu"),
         (5, "fail", "configure"),
-        (6, "fail", "reset_gpu"),
+        (6, "fail", "reboot"),
         (7, "fail", "reboot"),
-        (8, "fail", "reboot"),
+        (8, "warn", "none"),
         (None, "skip", "none"),
     ],
 )
@@ -49,10 +51,32 @@ def test_recovery_action_is_followed(value: Any, status: str, remedy: str) -> No
     assert "{" not in found["action"]
 
 
+def test_recovery_actions_without_a_policy_are_those_of_the_policy() -> None:
+    policy = load_policies()["xid"]["recovery_actions"]
+    assert {int(value): dict(action) for value, action in policy.items()} == checks.RECOVERY_ACTIONS
+
+
+@pytest.mark.parametrize("key", [6, "6"])
+def test_the_policy_of_xids_says_what_a_recovery_action_asks_for(key: Any) -> None:
+    asked = {"meaning": "a look", "status": "warn", "remedy": "configure", "advice": "Look at it."}
+    host = snapshot([gpu(0, recovery_action=6)])
+    (found,) = run("reset_required", host, Context(policies={"xid": {"recovery_actions": {key: asked}}}))
+    assert (found["status"], found["remedy"]) == ("warn", "configure")
+    assert "a look" in found["observed"] and "Look at it." in found["action"]
+
+
+def test_the_log_and_nvml_ask_for_the_same_thing() -> None:
+    policies = merge_overrides(load_policies(), {})
+    for value in checks.RECOVERY_ACTIONS:
+        (found,) = run("reset_required", snapshot([gpu(0, recovery_action=value)]), Context(policies=policies))
+        asked = recovery_action(policies["xid"], value) or {}
+        assert (found["status"], found["remedy"]) == (asked["status"], asked["remedy"])
+
+
 ASKS = {"nvmlDeviceGetTemperature": {"code": 16, "name": "RESET_REQUIRED"}}
 
 
-@pytest.mark.parametrize(("value", "remedy"), [(None, "reset_gpu"), (0, "reset_gpu"), (2, "reboot")])
+@pytest.mark.parametrize(("value", "remedy"), [(None, "reset_gpu"), (0, "reset_gpu"), (2, "reboot"), (8, "reset_gpu")])
 def test_code_16_asks_for_a_reset_unless_the_driver_asks_for_more(value: Any, remedy: str) -> None:
     found = one("reset_required", recovery_action=value, errors=ASKS)
     assert (found["status"], found["remedy"]) == ("fail", remedy)

@@ -82,13 +82,6 @@ def lost(record: dict[str, Any], index: int = 0) -> dict[str, Any]:
     return record
 
 
-def off_the_bus(record: dict[str, Any], index: int = 0) -> dict[str, Any]:
-    """Remove a GPU from NVML and from the bus."""
-    record["gpus"].pop(index)
-    record["pci"].pop(index)
-    return record
-
-
 def test_every_check_has_its_section_in_the_runbook() -> None:
     for check in CHECKS:
         assert check.group == "gpu_pci"
@@ -134,142 +127,6 @@ def test_while_nvml_hangs_the_gpus_read_before_are_not_judged() -> None:
     assert "see nvml_hang" in one("pcie_width", record)["observed"]
 
 
-# gpu_count
-
-
-@pytest.mark.parametrize(
-    ("expected", "status"),
-    [
-        ({}, None),
-        ({"gpu_count": 7}, None),
-        ({"gpu_count": 8}, "fail"),
-        ({"minimum_gpus": 7}, None),
-        ({"minimum_gpus": 8}, "fail"),
-        ({"gpu_count": 6}, "warn"),
-        ({"gpu_count": 7, "minimum_gpus": 8}, "fail"),
-    ],
-)
-def test_seven_gpus_against_what_is_expected(expected: dict[str, Any], status: str | None) -> None:
-    record = snapshot([gpu(index) for index in range(7)])
-    item = one("gpu_count", record, **expected)
-    assert item["status"] == (status or "ok")
-
-
-def test_a_card_that_left_the_bus_is_one_finding_also_without_nvml() -> None:
-    record = off_the_bus(snapshot())
-    assert to_do(record, gpu_count=8) == [("gpu_count", "fail")]
-    assert one("gpu_count", record, gpu_count=8)["remedy"] == "reboot"
-    change(record, {"gpus": [], "nvml__status": "missing_package"})
-    assert one("gpu_count", record, gpu_count=8)["status"] == "fail"
-
-
-def test_a_card_that_the_driver_does_not_take_is_named() -> None:
-    record = snapshot()
-    gone = record["gpus"].pop(3)
-    expectations: list[dict[str, Any]] = [{}, {"gpu_count": 8}, {"gpu_count": 6}]
-    for expected in expectations:
-        assert to_do(record, **expected) == [("gpu_count", "fail")]
-        assert gone["pci"]["address"] in one("gpu_count", record, **expected)["observed"]
-
-
-def test_a_card_passed_to_a_virtual_machine_is_fine_when_the_count_says_so() -> None:
-    record = snapshot()
-    record["gpus"].pop(3)
-    assert to_do(record, gpu_count=7) == []
-
-
-def test_gpus_that_nouveau_holds_are_left_to_nouveau() -> None:
-    record = snapshot(driver__nouveau_loaded=True)
-    record["gpus"].pop(3)
-    assert to_do(record) == [("nouveau", "fail")]
-    record["gpus"].clear()
-    assert to_do(record) == [("nouveau", "fail")]
-    assert "see nouveau" in one("pcie_width", record)["observed"]
-
-
-def test_nvml_counts_where_the_bus_cannot_be_read() -> None:
-    record = snapshot()
-    record["pci"] = []
-    assert to_do(record, gpu_count=8) == []
-    assert one("gpu_count", record, gpu_count=9)["status"] == "fail"
-
-
-def test_another_card_than_expected_is_named() -> None:
-    record = snapshot([gpu(0), gpu(1, name="NVIDIA A100-SXM4-80GB")])
-    item = one("gpu_count", record, gpu_name="h100")
-    assert (item["status"], item["remedy"], item["gpu"]["index"]) == ("fail", "configure", 1)
-
-
-# gpu_lost
-
-
-def test_a_lost_gpu_is_the_only_finding() -> None:
-    record = lost(snapshot(), 2)
-    assert to_do(record, gpu_count=8, gpu_name="H100", minimum_gpus=8) == [("gpu_lost", "fail")]
-    item = one("gpu_lost", record)
-    assert (item["remedy"], item["gpu"]["index"]) == ("reboot", 2)
-    assert "GPU_IS_LOST" in item["observed"]
-
-
-def test_a_gpu_lost_for_nvml_and_for_the_bus_is_one_finding() -> None:
-    record = lost(snapshot(), 2)
-    record["pci"][2].update(readable=False, aer_fatal=3)
-    assert to_do(record) == [("gpu_lost", "fail")]
-    assert "reads ff" in one("gpu_lost", record)["observed"]
-
-
-def test_a_gpu_that_nvml_no_longer_lists_and_the_bus_reads_as_ff_is_one_finding() -> None:
-    record = snapshot()
-    gone = record["gpus"].pop(2)
-    record["pci"][2]["readable"] = False
-    assert to_do(record, gpu_count=8) == [("gpu_lost", "fail")]
-    assert one("gpu_lost", record)["gpu"] == {"index": None, "uuid": None, "pci_address": gone["pci"]["address"]}
-
-
-@pytest.mark.parametrize(("code", "remedy"), [(999, "reboot"), (8, "hardware"), (4, "configure"), (17, "configure")])
-def test_a_gpu_that_nvml_cannot_open_is_one_finding(code: int, remedy: str) -> None:
-    record = snapshot()
-    card = record["gpus"][2]
-    lost(record, 2)["gpus"][2]["errors"] = {"nvmlDeviceGetHandleByIndex": {"code": code, "name": "CODE"}}
-    card.update(name=None, uuid=None)
-    card["pci"].update(address=None)
-    assert to_do(record, gpu_count=8, gpu_name="H100") == [("gpu_lost", "fail")]
-    item = one("gpu_lost", record)
-    assert (item["remedy"], item["subject"]) == (remedy, "GPU 2")
-    record["pci"][2]["readable"] = False
-    item = one("gpu_lost", record, gpu_count=8)
-    assert (item["remedy"], item["gpu"]["pci_address"]) == ("reboot", "0000:1a:00.0")
-
-
-def test_an_error_of_another_call_does_not_make_a_gpu_lost() -> None:
-    record = snapshot()
-    record["gpus"][0]["errors"] = {"nvmlDeviceGetPowerUsage": {"code": 999, "name": "UNKNOWN"}}
-    assert one("gpu_lost", record)["status"] == "ok"
-
-
-def test_a_lost_gpu_is_seen_on_the_bus_while_nvml_is_silent() -> None:
-    record = snapshot(nvml__status="error", nvml__code=15)
-    record["gpus"] = []
-    record["pci"][0]["readable"] = False
-    assert to_do(record, gpu_count=8) == [("gpu_lost", "fail")]
-
-
-def test_a_lost_nvswitch_is_named() -> None:
-    record = snapshot()
-    record["pci"].append({**record["pci"][0], "address": "0000:07:00.0", "kind": "nvswitch", "readable": False})
-    item = one("gpu_lost", record, gpu_count=8)
-    assert (item["status"], item["subject"], item["gpu"]) == ("fail", "NVSwitch 0000:07:00.0", None)
-
-
-def test_when_every_gpu_is_lost_the_others_say_where_to_look() -> None:
-    record = snapshot()
-    for index in range(8):
-        lost(record, index)
-    assert to_do(record) == [("gpu_lost", "fail")] * 8
-    for name in ("pcie_width", "pcie_generation", "pcie_replay", "bar1", "uniform_firmware"):
-        assert "see gpu_lost" in one(name, record)["observed"]
-
-
 # pcie_width
 
 
@@ -300,8 +157,8 @@ def test_only_the_narrow_cards_are_named() -> None:
         (1, 8, 0, "ok"),
         (1, 8, 100, "ok"),
         (1, 0, 19, "ok"),
-        (1, 0, 20, "fail"),
-        (4, 0, 100, "fail"),
+        (1, 0, 20, "warn"),
+        (4, 0, 100, "warn"),
         (1, 1, 100, "ok"),
         (1, None, 100, "ok"),
         (1, 0, None, "ok"),
@@ -314,6 +171,8 @@ def test_a_slow_link_counts_only_under_load(
     card = gpu(0, pci__generation_current=generation, performance_state=state, utilization__gpu_percent=percent)
     item = one("pcie_generation", snapshot([card]))
     assert item["status"] == status
+    assert item["remedy"] == "none"  # a moment and an average: no reason for a reboot
+    assert ("gpu_benchmark" in item["action"]) == (status == "warn")
     if status == "ok" and generation == 1:
         assert "without load" in item["observed"]
 
@@ -321,7 +180,7 @@ def test_a_slow_link_counts_only_under_load(
 def test_a_site_can_have_geforce_cards_judged_in_p2() -> None:
     record = snapshot([geforce(performance_state=2, utilization__gpu_percent=90)])
     assert one("pcie_generation", record)["status"] == "ok"
-    assert one("pcie_generation", record, {"performance_state": 2})["status"] == "fail"
+    assert one("pcie_generation", record, {"performance_state": 2})["status"] == "warn"
 
 
 # pcie_replay

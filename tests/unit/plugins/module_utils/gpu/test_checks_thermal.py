@@ -59,7 +59,7 @@ def test_hardware_slowdown_is_named_by_its_cause_only() -> None:
     found = one("throttle_hardware", clock_event_reasons=["hw_slowdown", "hw_thermal", "hw_power_brake"])
     assert "hw_slowdown" not in found["observed"]
     assert "fans" in found["action"] and "ipmitool sel elist" in found["action"]
-    assert found["remedy"] == "hardware"
+    assert found["remedy"] == "configure"
 
 
 BEFORE = 1793534400.0 - 1000
@@ -169,7 +169,7 @@ def test_temperature_gpu(now: Any, margin: Any, limits: tuple[Any, Any], status:
     values = {"gpu_celsius": now, "margin_celsius": margin, "gpu_max_celsius": limits[0], "slowdown_celsius": limits[1]}
     found = one("temperature_gpu", **{T + key: value for key, value in values.items()})
     assert found["status"] == status, found
-    assert found["remedy"] == ("hardware" if status in ("warn", "fail") else "none")
+    assert found["remedy"] == ("configure" if status in ("warn", "fail") else "none")
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,20 @@ def test_temperature_gpu(now: Any, margin: Any, limits: tuple[Any, Any], status:
 def test_temperature_memory(now: Any, limit: Any, status: str) -> None:
     found = one("temperature_memory", temperature__memory_celsius=now, temperature__memory_max_celsius=limit)
     assert found["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("throttle_hardware", {"clock_event_reasons": ["hw_power_brake"]}),
+        ("throttle_hardware", {"clock_event_reasons": ["sw_thermal"]}),
+        ("temperature_gpu", {T + "gpu_celsius": 88, T + "margin_celsius": -1}),
+        ("temperature_memory", {T + "memory_celsius": 96}),
+        ("temperature_memory", {T + "memory_celsius": 96, T + "memory_max_celsius": None}),
+    ],
+)
+def test_one_sample_of_heat_or_power_asks_a_person_and_no_rung_of_the_ladder(name: str, changes: dict) -> None:
+    assert one(name, **changes)["remedy"] == "configure"
 
 
 @pytest.mark.parametrize(

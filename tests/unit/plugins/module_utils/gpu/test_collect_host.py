@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_host i
     age_seconds,
     collect_host,
     cpu_governors,
+    device_and_space,
     disks,
     edac_count,
     holds_nvidia,
@@ -142,6 +145,20 @@ def test_each_file_system_is_listed_once() -> None:
     found = disks(("/", "/usr/..", "/no/such/directory"))
     assert len(found) == 1
     assert set(found[0]) == {"path", "total_bytes", "free_bytes", "read_only"} and found[0]["total_bytes"] > 0
+
+
+def test_a_file_system_whose_server_is_gone_holds_up_nobody() -> None:
+    never = threading.Event()
+
+    def look(path: str) -> tuple[int, os.statvfs_result]:
+        if path == "/dead":
+            never.wait(30)
+        return device_and_space("/")
+
+    try:
+        assert [one["path"] for one in disks(("/dead", "/"), look, seconds=0.2)] == ["/"]
+    finally:
+        never.set()
 
 
 def stat_line(pid: int, name: str, state: str, started: int = 1000) -> str:

@@ -9,24 +9,27 @@ import json
 import multiprocessing
 import os
 import stat
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu import _health_state as health_state
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import Context
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._health_state import (
+    COMPARING_CHECKS,
     StateBusy,
     changed_state,
-    clear,
     counters_of,
     counting_events,
     empty_state,
+    next_counters,
     parse_state,
     read_state,
-    record_action,
     with_events,
 )
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._registry import run_checks
 from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.gpu.snapshots import gpu, snapshot
 
 NOW = 1_793_534_400.0
@@ -110,7 +113,8 @@ def test_a_second_run_waits_and_then_says_who_is_in_the_way(path: str) -> None:
 
 
 def _record(path: str, number: int) -> None:
-    record_action(path, rung="reboot", gpu_uuid=None, reason=str(number), xid=79, boot_id=None, result="started")
+    with changed_state(path) as held:
+        held.state["actions"] = [*held.state["actions"], {"reason": str(number)}]
 
 
 def test_actions_of_many_at_once_are_all_kept(path: str) -> None:
@@ -121,17 +125,6 @@ def test_actions_of_many_at_once_are_all_kept(path: str) -> None:
     for worker in workers:
         worker.join(20)
     assert sorted(action["reason"] for action in read_state(path)[0]["actions"]) == list("012345")
-
-
-def test_an_action_has_its_keys_and_known_words(path: str) -> None:
-    action = record_action(
-        path, rung="reset_gpu", gpu_uuid="GPU-1", reason="xid", xid=48, boot_id="b", result="verified", at_seconds=NOW
-    )
-    assert set(action) == {"at_seconds", "rung", "gpu_uuid", "reason", "xid", "boot_id", "result"}
-    with pytest.raises(ValueError, match="'drive' is none of"):
-        record_action(path, rung="drive", gpu_uuid=None, reason="", xid=None, boot_id=None, result="started")
-    with pytest.raises(ValueError, match="'done' is none of"):
-        record_action(path, rung="reboot", gpu_uuid=None, reason="", xid=None, boot_id=None, result="done")
 
 
 def test_events_are_in_order_and_none_is_lost_though_two_are_alike() -> None:
@@ -148,11 +141,55 @@ def test_what_is_read_again_counts_once() -> None:
     assert messages(with_events(state, again, NOW, overlap=True))[-1] == "c"
 
 
-def test_events_are_kept_for_a_week_and_two_thousand_of_them() -> None:
-    old = with_events(empty_state(), [event(8 * 86400, "old"), event(6 * 86400, "new")], NOW, overlap=False)
-    assert messages(old) == ["new"]
-    many = with_events(old, [event(1, str(number)) for number in range(2500)], NOW, overlap=False)
-    assert len(many["events"]) == 2000 and messages(many)[-1] == "2499"
+@pytest.mark.parametrize(("shift", "count"), [(-1.0, 1), (0.0, 1), (1.0, 1), (-2.0, 2), (2.0, 2)])
+def test_two_sources_may_differ_by_a_second(shift: float, count: int) -> None:
+    state = with_events(empty_state(), [event(10, "a")], NOW, overlap=False)
+    assert len(with_events(state, [event(10 - shift, "a")], NOW, overlap=True)["events"]) == count
+
+
+def test_an_event_that_was_matched_matches_no_second_one() -> None:
+    state = with_events(empty_state(), [event(10, "a")], NOW, overlap=False)
+    assert len(with_events(state, [event(9, "a"), event(11, "a")], NOW, overlap=True)["events"]) == 2
+
+
+def test_events_are_kept_for_a_week() -> None:
+    found = with_events(empty_state(), [event(8 * 86400, "old"), event(6 * 86400, "new")], NOW, overlap=False)
+    assert messages(found) == ["new"]
+
+
+def noise(ago_seconds: float, kind: str = "io_error", message: str = "I/O error, dev sda") -> dict[str, Any]:
+    return {**event(ago_seconds, message, None), "kind": kind, "code": None}
+
+
+def test_a_flood_of_disk_errors_drives_out_no_xid() -> None:
+    state = with_events(empty_state(), [event(5000, "the one")], NOW, overlap=False)
+    for start in (4000, 3000, 2000, 1000):
+        state = with_events(state, [noise(start - number) for number in range(1000)], NOW, overlap=False)
+    assert messages(state)[0] == "the one" and len(state["events"]) <= 2000
+
+
+def test_a_flood_of_one_xid_drives_out_no_other_one_and_stays_one_burst() -> None:
+    one = {**event(90_000, "the one"), "code": 119}
+    flood = [event(80_000 - number, "again") for number in range(4000)]
+    kept = with_events(empty_state(), [one, *flood], NOW, overlap=False)["events"]
+    assert kept[0] == one and kept[1] == flood[0] and kept[-1] == flood[-1] and len(kept) < 110
+    steps = [later["at_seconds"] - earlier["at_seconds"] for earlier, later in pairwise(kept[1:])]
+    assert max(steps) < 180
+
+
+def test_of_too_many_events_noise_goes_first_then_what_was_answered_and_the_first_and_last_of_each_stay() -> None:
+    tasks = [noise(70_000, "hung_task", f"task t{number}:1 blocked for more than 120 s") for number in range(1500)]
+    answered = [{**event(50_000, "answered"), "code": number} for number in range(1000)]
+    counting = [{**event(40_000, "counts", "0000:19:00.0"), "code": number} for number in range(1200)]
+    state = {**empty_state(), "cleared_at_seconds": {"0000:18:00.0": NOW - 45_000}}
+    kept = with_events(state, [*tasks, *answered, *counting], NOW, overlap=False)["events"]
+    found = [item["message"] for item in kept]
+    assert (len(found), found.count("counts"), found.count("answered")) == (2000, 1200, 800)
+    many = [{**event(7 * 86400 - 1 - 300 * number, "x"), "code": code} for number in range(60) for code in range(40)]
+    single = {**event(600_000, "single"), "code": 119}
+    kept = with_events(empty_state(), [single, *many], NOW, overlap=False)["events"]
+    assert len(kept) == 2000 and single in kept
+    assert all(item in kept for item in [*many[:40], *many[-40:]])
 
 
 def test_a_cleared_gpu_counts_again_only_with_what_comes_after() -> None:
@@ -162,13 +199,6 @@ def test_a_cleared_gpu_counts_again_only_with_what_comes_after() -> None:
     assert counting_events([old, new, other], {"*": NOW - 50}, None) == [new]
     assert counting_events([old, new, other], {"*": NOW}, NOW - 50) == [new]
     assert counting_events([event(None)], {"*": NOW}, None) == [event(None)]
-
-
-def test_clearing_is_written_and_never_goes_back(path: str) -> None:
-    assert clear(path, "0000:18:00.0", NOW) == NOW
-    assert clear(path, "0000:18:00.0", NOW - 10) == NOW
-    assert clear(path, at_seconds=NOW + 1) == NOW + 1
-    assert read_state(path)[0]["cleared_at_seconds"] == {"0000:18:00.0": NOW, "*": NOW + 1}
 
 
 def test_the_counters_of_a_run_are_what_the_next_one_compares_with() -> None:
@@ -184,3 +214,51 @@ def test_a_state_is_plain_json() -> None:
     state = with_events(empty_state(), [event()], NOW, overlap=False)
     assert parse_state(json.dumps(state)) == state
     assert set(state) == {"schema", *health_state._SHAPE}
+
+
+@pytest.mark.parametrize(
+    ("ran", "skipped", "boot", "moved"),
+    [
+        (health_state.COMPARING_CHECKS, (), "b1", True),
+        (("xid",), (), "b1", False),
+        (("xid",), (), "b0", False),
+        (("throttle_time",), (), "b1", False),
+        (("throttle_time",), (), "b0", True),
+        (("throttle_time",), ("pcie_replay", "nvlink_errors"), "b1", True),
+        ((), health_state.COMPARING_CHECKS, "b1", False),
+    ],
+)
+def test_counters_move_only_when_what_compares_them_ran(
+    ran: tuple[str, ...], skipped: tuple[str, ...], boot: str, moved: bool
+) -> None:
+    before = {"taken_at_seconds": 1.0, "boot_id": boot, "gpus": {}}
+    now = {**snapshot(), "boot_id": "b1"}
+    assert next_counters(before, now, ran, skipped) == (counters_of(now) if moved else before)
+
+
+def test_the_first_comparison_begins_the_counters_and_a_host_without_gpus_keeps_them() -> None:
+    assert next_counters(None, snapshot(), ("throttle_time",)) == counters_of(snapshot())
+    assert next_counters(None, snapshot(), ("xid",)) is None
+    before = {"taken_at_seconds": 1.0, "boot_id": "b1", "gpus": {}}
+    assert next_counters(before, snapshot([]), health_state.COMPARING_CHECKS) == before
+
+
+def test_card_that_is_gone_is_remembered_until_as_many_are_there_again() -> None:
+    eight = next_counters(None, snapshot(), COMPARING_CHECKS)
+    seven = next_counters(eight, snapshot([gpu(index) for index in range(7)]), COMPARING_CHECKS)
+    again = next_counters(seven, snapshot([gpu(index) for index in range(7)]), COMPARING_CHECKS)
+    assert eight and seven and again
+    assert set(seven["gpus"]) == set(again["gpus"]) == set(eight["gpus"])
+    replaced = next_counters(again, snapshot([gpu(index) for index in (*range(7), 9)]), COMPARING_CHECKS)
+    assert replaced and set(replaced["gpus"]) == {gpu(index)["uuid"] for index in (*range(7), 9)}
+
+
+def test_card_that_is_back_is_not_compared_with_what_it_counted_before() -> None:
+    seven = next_counters(
+        next_counters(None, snapshot(), COMPARING_CHECKS),
+        snapshot([gpu(index) for index in range(7)]),
+        COMPARING_CHECKS,
+    )
+    back = snapshot([gpu(index, pci__replay_count=9999) for index in range(8)], previous=seven)
+    names = [item["check"] for item in run_checks(back, Context()) if item["gpu"] and item["gpu"]["index"] == 7]
+    assert "pcie_replay" not in names

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -85,26 +86,52 @@ def test_a_directory_without_the_library_is_missing_library_and_asks_nobody_else
     assert "holds no libnvidia-ml.so.1" in nvml["error"]
 
 
-def test_silence_ends_at_the_deadline(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("calling", "status", "call"),
+    [
+        (None, "error", "the start of the interpreter"),
+        ("import pynvml", "error", "import pynvml"),
+        ("/proc/4711", "error", "/proc/4711"),
+        ("nvmlInit", "hung", "nvmlInit"),
+    ],
+)
+def test_silence_ends_at_the_deadline_and_is_the_drivers_only_in_a_call_of_nvml(
+    tmp_path: Path, calling: str | None, status: str, call: str
+) -> None:
+    said = f'echo \'{{"calling": "{calling}", "gpu": null}}\';' if calling else ""
     started = time.monotonic()
-    result = ask(tmp_path, "exec sleep 60", deadline_seconds=0.3)
+    nvml = ask(tmp_path, f"cat >/dev/null; {said} exec sleep 60", deadline_seconds=0.3)["nvml"]
     assert time.monotonic() - started < 1.5
-    assert (result["nvml"]["status"], result["nvml"]["hung_call"]) == ("hung", "the start of the interpreter")
+    assert (nvml["status"], nvml["hung_call"], nvml["code"]) == (status, call, None)
+    assert ("reboot" in nvml["error"], "raise deadline_seconds" in nvml["error"]) == (
+        status == "hung",
+        status == "error",
+    )
 
 
 def test_a_child_that_never_reads_its_program_ends_at_the_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_nvml_child, "source", lambda ask: b"#" * 1_000_000)
-    assert ask(tmp_path, "exec sleep 60", deadline_seconds=0.3)["nvml"]["status"] == "hung"
+    nvml = ask(tmp_path, "exec sleep 60", deadline_seconds=0.3)["nvml"]
+    assert (nvml["status"], nvml["hung_call"]) == ("error", "the start of the interpreter")
 
 
 def test_a_child_that_cannot_be_killed_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
+    children: list[subprocess.Popen[bytes]] = []
+
+    class Kept(subprocess.Popen):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            children.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Kept)
     kill = os.killpg
     monkeypatch.setattr(os, "killpg", lambda group, number: left.append(group))
     started = time.monotonic()
-    body = f"cat >/dev/null; echo '{FACTS}'; echo '{GPU}'; exec sleep 60"
+    calling = '{"calling": "nvmlDeviceGetName", "gpu": 1}'
+    body = f"cat >/dev/null; echo '{FACTS}'; echo '{GPU}'; echo '{calling}'; exec sleep 60"
     try:
         result = ask(tmp_path, body, deadline_seconds=0.3)
         assert time.monotonic() - started < 1.5
@@ -112,6 +139,8 @@ def test_a_child_that_cannot_be_killed_is_left_behind(tmp_path: Path, monkeypatc
         assert [gpu["name"] for gpu in result["gpus"]] == ["Card"]
         os.kill(left[0], 0)  # it is still there, in a session of its own
         assert os.getsid(left[0]) == left[0]
+        # Nothing waits for it later either: not the garbage collector, not the next child.
+        assert [child.wait(0.1) for child in children] == [-signal.SIGKILL]
     finally:
         for group in left:
             kill(group, signal.SIGKILL)

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import Check, Context, Findings, Snapshot
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._health_state import COMPARING_CHECKS
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._registry import (
     ALL_CHECKS,
+    names_to_run,
     overall_status,
     run_checks,
     summarise,
@@ -43,6 +45,12 @@ def test_every_check_has_a_name_of_its_own_and_says_what_it_looks_at() -> None:
     names = [one.name for one in ALL_CHECKS]
     assert len(names) == len(set(names)) and len(names) > 30
     assert all(one.looks_at and one.source and one.reference and one.group for one in ALL_CHECKS)
+
+
+def test_the_checks_that_compare_counters_are_known_by_their_names() -> None:
+    assert names_to_run() >= set(COMPARING_CHECKS)
+    assert names_to_run(["xid", "disk"], ["disk"]) == {"xid"}
+    assert names_to_run([], ["xid"]) == names_to_run() - {"xid"}
 
 
 def test_findings_are_ordered_by_what_must_be_acted_on() -> None:

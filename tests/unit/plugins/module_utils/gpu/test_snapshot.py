@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.local_llm.ops.plugins.module_utils._gpu import _snapshot
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu import _collect_read, _snapshot
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu import _recovery_mark as mark_of
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import TIMED_OUT, with_time_limit
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._health_state import changed_state, read_state
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._nvml_child import Ask
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery_mark import read_document
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._snapshot import (
     Sources,
     iso_utc,
@@ -72,6 +77,52 @@ def test_counters_stay_when_no_gpu_answers(sources: Sources, monkeypatch: pytest
     take_snapshot(sources, no_command, write_state=True)
     third = take_snapshot(sources, no_command, write_state=True)
     assert third["previous"]["taken_at_seconds"] == first["taken_at_seconds"]
+
+
+def test_a_run_that_compares_nothing_takes_no_growth_away(sources: Sources) -> None:
+    first = take_snapshot(sources, no_command, write_state=True)
+    take_snapshot(sources, no_command, write_state=True, ran=("xid",))
+    third = take_snapshot(sources, no_command, write_state=True)
+    assert third["previous"]["taken_at_seconds"] == first["taken_at_seconds"]
+
+
+def test_every_program_has_a_time_limit(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    def parts(sources: Sources, run_command: Any, uptime: float | None) -> dict[str, Any]:
+        assert run_command(["sleep", "60"]) == (0, "", "")
+        return {key: HEALTHY[key] for key in ("driver", "pci", "kernel", "units", "fabric_manager_version", "host")}
+
+    asked: list[list[str]] = []
+
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        asked.append(list(command))
+        return 0, "", ""
+
+    monkeypatch.setattr(_snapshot, "read_parts", parts)
+    take_snapshot(sources, run, write_state=False)
+    ((program, *arguments),) = asked
+    assert program.endswith("/timeout") and arguments == ["-k", "5", "60", "sleep", "60"]
+
+
+def test_a_program_that_hangs_is_ended() -> None:
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert with_time_limit(run, 0.2)(["/bin/sh", "-c", "sleep 60 | cat"])[0] in TIMED_OUT
+
+
+def test_a_host_without_timeout_runs_its_programs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_collect_read, "find_program", lambda name: None)
+    assert with_time_limit(lambda command: (0, " ".join(command), ""))(["modinfo", "x"]) == (0, "modinfo x", "")
+
+
+def test_the_snapshot_knows_when_a_person_mended_a_gpu(sources: Sources) -> None:
+    document = read_document(os.path.dirname(sources.state_path))
+    for address, at in (("0000:18:00.0", 5.0), ("0000:18:00.0", 3.0), ("*", 4.0)):
+        document = mark_of.clear(document, address, [], "card replaced", "me", at)
+    mark_of.write_document(os.path.dirname(sources.state_path), document)
+    taken = take_snapshot(sources, no_command, write_state=True)
+    assert taken["state"]["mended_at_seconds"] == {"0000:18:00.0": 5.0, "*": 4.0}
 
 
 def test_many_runs_at_once_count_every_event_once(sources: Sources) -> None:

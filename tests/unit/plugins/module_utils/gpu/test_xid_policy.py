@@ -115,6 +115,17 @@ class TestTheDriverItself:
         found = judge(recovery(0, 0), xid(95, 600))
         assert verdict(found[95]) == ("fail", "reset_gpu")
 
+    def test_nvml_that_asks_for_nothing_answers_only_what_the_log_says_it_answered(self) -> None:
+        card = gpu(recovery_action=0)
+        assert verdict(judge(recovery(0, -3 * DAY), xid(119, 0), gpu=card)[119]) == ("fail", "reset_gpu")
+        assert verdict(judge(xid(119, 0), recovery(0, 0), gpu=card)[119]) == ("warn", "restart_app")
+
+    def test_what_it_asked_for_earlier_says_nothing_of_a_later_xid(self) -> None:
+        found = judge(recovery(1, -3 * DAY), xid(79, 0), gpu=gpu(recovery_action=None))
+        assert verdict(found[79]) == ("fail", "reboot")
+        # Lines of one moment come in any order.
+        assert judge(recovery(1, -30), xid(79, 0))[79].remedy == "reset_gpu"
+
     def test_it_leaves_errors_of_the_application_alone(self) -> None:
         assert verdict(judge(xid(31, 0), recovery(2, 1))[31]) == ("warn", "restart_app")
 
@@ -158,6 +169,19 @@ class TestRepeats:
         decision = judge(*own, application=moments)[31]
         assert verdict(decision) == ("warn", "restart_app")
         assert "several GPUs" in decision.advice
+
+    @pytest.mark.parametrize("code", [74, 79, 119])
+    def test_other_codes_on_several_gpus_are_not_the_application(self, code: int) -> None:
+        both = [xid(code, 0, pci=pci) for pci in ("18", "19")]
+        moments = application_moments(POLICIES["xid"], both)
+        assert moments == {}
+        assert "application" not in judge(both[0], application={})[code].advice
+
+    def test_what_was_answered_counts_as_a_repeat_only(self) -> None:
+        found = judge(xid(64, 0), answered=[xid(64, -5 * DAY, boot="b1")])
+        assert verdict(found[64]) == ("fail", "hardware") and found[64].count == 1
+        assert verdict(judge(xid(64, 0), answered=[xid(63, -5 * DAY)])[64]) != ("fail", "hardware")
+        assert verdict(judge(xid(64, 0), answered=[xid(64, -8 * DAY)])[64]) != ("fail", "hardware")
 
     @pytest.mark.parametrize(
         ("first", "second", "status"),
