@@ -44,6 +44,11 @@ for scenario in "${scenarios[@]}"; do
         continue
     }
     say "molecule: scenario $number of ${#scenarios[@]}"
+    # A scenario that needs something special of this machine says what is missing, and is left out.
+    if [ -x "molecule/$scenario/skip_reason.sh" ] && ! reason=$("molecule/$scenario/skip_reason.sh"); then
+        warn "scenario $scenario is skipped: $reason"
+        continue
+    fi
     step "$scenario" run_scenario "$scenario"
 done
 [ ${#FAILED[@]} -eq 0 ] || die "scenarios failed: ${FAILED[*]}. One alone: make molecule SCENARIO=${FAILED[0]}"

@@ -23,9 +23,18 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
     hosts_variable,
     results_by_host,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._compat_inputs import (
+    compat_inputs,
+    judged_of_plan,
+    judged_of_site,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import ControllerFiles, default_cache_path
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired, check_variable_names
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_versions import (
+    COMPAT_VARIABLE,
+    without_version_refusals,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._freeze import freeze_findings
 from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import read_journal, rollout_state
 from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
@@ -85,7 +94,9 @@ class ActionModule(ControllerAction):
         host_state = {host: _variables(task_vars, host, names, findings) for host in hosts}
         gateway_state = {host: _variables(task_vars, host, ("local_llm_pools",), findings) for host in gateways}
         findings += check_variable_names(_variable_names(task_vars, [*hosts, *gateways]))
-        findings += check_desired(host_state, gateway_state, knowledge, files)
+        checked = check_desired(host_state, gateway_state, knowledge, files)
+        # A hole in a version that serves already must not keep anybody from going back.
+        findings += without_version_refusals(checked) if arguments["direction"] == "back" else checked
         findings += serial_findings(_serial(arguments))
         files.save()
         if failures(findings):
@@ -108,6 +119,8 @@ class ActionModule(ControllerAction):
             findings += unlisted_serving(desired, infos)
             if failures(findings):
                 return self._refuse(arguments, findings, result)
+        if infos is not None and arguments["check_only"]:
+            result["compat"] = _compat(desired, host_state, judged_of_site(desired, infos), findings)
         if infos is None or arguments["check_only"]:
             # No plan will show the warnings.
             for item in findings:
@@ -118,6 +131,7 @@ class ActionModule(ControllerAction):
         if arguments["direction"] == "forward":
             windows = plain(arguments["freeze_windows"])
             findings += freeze_findings(windows, datetime.now(UTC), plain(arguments["ignore_freeze"]))
+            result["compat"] = _compat(desired, host_state, judged_of_plan(plan), findings)
         plan["findings"] = findings + plan["findings"]
         return self._finish(arguments, task_vars, result, plan)
 
@@ -234,6 +248,16 @@ def _ssh_hosts(task_vars: dict[str, Any], hosts: list[str]) -> dict[str, dict[st
         address = hosts_variable(task_vars, host, "ansible_host") or host
         result[host] = {"address": str(address), "arguments": " ".join(str(part) for part in given if part)}
     return result
+
+
+def _compat(
+    desired: dict[str, Any], host_state: dict[str, Any], judged: dict[str, list[str]], findings: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what the compatibility gate needs; what cannot be read of a model goes into the findings."""
+    wanted = {host: names for host, names in judged.items() if host_state[host].get(COMPAT_VARIABLE) != "ignore"}
+    found = compat_inputs(desired, host_state, wanted)
+    findings += found.pop("findings")
+    return found
 
 
 def _preflight(instances: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,12 +13,19 @@ import time
 from typing import Any, Callable
 
 from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import Endpoint
-from ansible_collections.local_llm.ops.plugins.module_utils._engines import _llamacpp_info
+from ansible_collections.local_llm.ops.plugins.module_utils._engines import _llamacpp_info, _ollama_info, _vllm_info
 from ansible_collections.local_llm.ops.plugins.module_utils._http_json import Answer, request
 
 Fetch = Callable[[str], Answer]
 
-ENGINES: dict[str, Callable[[Fetch], dict[str, Any]]] = {_llamacpp_info.NAME: _llamacpp_info.probe}
+ENGINES: dict[str, Callable[[Fetch], dict[str, Any]]] = {
+    _llamacpp_info.NAME: _llamacpp_info.probe,
+    _ollama_info.NAME: _ollama_info.probe,
+    _vllm_info.NAME: _vllm_info.probe,
+}
+
+# Engines that open their port only when the model is loaded: (host, port) -> whether a process here is to serve there.
+LOADING_HERE: dict[str, Callable[[str, int], bool]] = {_vllm_info.NAME: _vllm_info.loading_here}
 
 # The normalised dictionary: every engine gives every key, None where it does not tell.
 METRIC_KEYS = (
@@ -34,6 +41,9 @@ METRIC_KEYS = (
     "prompt_tokens_per_second",
     "generated_tokens_per_second",
     "kv_cache_used_share",
+    "preemptions_total",
+    "ttft_seconds_sum",
+    "ttft_seconds_count",
 )
 
 
@@ -47,7 +57,12 @@ def engine_info(engine: str, endpoint: Endpoint, timeout_seconds: float) -> dict
     `status` is ready, loading or dead. All requests together take at most timeout_seconds.
     """
     end = time.perf_counter() + timeout_seconds
-    return collect(engine, lambda path: request(endpoint, path, end - time.perf_counter()))
+    info = collect(engine, lambda path: request(endpoint, path, end - time.perf_counter()))
+    loading_here = LOADING_HERE.get(engine)
+    closed = info["status"] == "dead" and "ConnectionRefusedError" in info["detail"]
+    if closed and loading_here and loading_here(endpoint.host, endpoint.port):
+        info.update(status="loading", detail=f"its process runs and loads the model ({info['detail']})")
+    return info
 
 
 def collect(engine: str, fetch: Fetch) -> dict[str, Any]:

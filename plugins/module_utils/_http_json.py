@@ -38,8 +38,17 @@ class Answer:
             return None
 
 
-def request(endpoint: Endpoint, path: str, timeout_seconds: float, payload: dict[str, Any] | None = None) -> Answer:
-    """GET (or POST the payload as JSON to) base path + path. Never raises for what the other side does."""
+def request(
+    endpoint: Endpoint,
+    path: str,
+    timeout_seconds: float,
+    payload: dict[str, Any] | None = None,
+    method: str | None = None,
+) -> Answer:
+    """GET (or POST the payload as JSON to) base path + path. Never raises for what the other side does.
+
+    `method` is for the few requests that are neither.
+    """
     clock = ReadClock()
     connection = open_connection(endpoint, clock)
     try:
@@ -52,7 +61,7 @@ def request(endpoint: Endpoint, path: str, timeout_seconds: float, payload: dict
             headers["Content-Type"] = "application/json"
             body = json.dumps(payload).encode("utf-8")
         connection.request(
-            "POST" if payload is not None else "GET", endpoint.base_path + path, body=body, headers=headers
+            method or ("POST" if payload is not None else "GET"), endpoint.base_path + path, body=body, headers=headers
         )
         response = connection.getresponse()
         content = response.read(MAX_BODY_BYTES + 1)

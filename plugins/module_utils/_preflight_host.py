@@ -9,13 +9,18 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
+from ansible_collections.local_llm.ops.plugins.module_utils._model_headers._model_facts import model_facts
+from ansible_collections.local_llm.ops.plugins.module_utils._model_headers._reader import HeaderError
 from ansible_collections.local_llm.ops.plugins.module_utils._preflight import (
+    SOURCE,
     Disk,
     Listener,
     listening_sockets,
+    model_directory,
     unit_name,
 )
 
@@ -65,6 +70,29 @@ def read_memory_total_bytes(proc: str = "/proc") -> int:
         if name == "MemTotal":
             return int(rest.split()[0]) * 1024
     return 0
+
+
+def read_published_models(
+    models: Mapping[str, Mapping[str, str]], root: str = MODELS_PATH
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the facts about those models that are published here, and findings about files that cannot be used.
+
+    models: each name with model, model_revision and model_entry.
+    """
+    facts: dict[str, Any] = {}
+    findings = []
+    for key, model in models.items():
+        path = model_directory(root, model)
+        if not os.path.isfile(os.path.join(path, "manifest.json")):
+            continue
+        try:
+            facts[key] = model_facts(path, model["model_entry"])
+        except HeaderError as error:
+            action = "Whether it fits cannot be told, and the engine may not load it."
+            findings.append(
+                finding("model_facts", "warn", f"model {key}", observed=str(error), action=action, source=SOURCE)
+            )
+    return facts, findings
 
 
 def missing_preparation(root: str = "/") -> list[str]:

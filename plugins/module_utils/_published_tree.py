@@ -10,11 +10,13 @@ appears in one rename. The manifest is its youngest file, so that a later check 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from typing import Any
 
 MANIFEST = "manifest.json"
@@ -25,12 +27,15 @@ class TreeError(Exception):
     """A directory that must not be used as it is. The text names the path, what was found and the fix."""
 
 
-def sha256_file(path: str) -> str:
-    """Return the SHA-256 of a file as 64 hex digits."""
+def sha256_file(path: str, pace: Callable[[int], None] | None = None) -> str:
+    """Return the SHA-256 of a file as 64 hex digits. pace is called with the size of every block and may wait."""
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(_BLOCK_BYTES), b""):
-            digest.update(block)
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    with open(path, "rb", buffering=0) as stream:
+        while count := stream.readinto(buffer):
+            digest.update(buffer[:count])
+            if pace is not None:
+                pace(count)
     return digest.hexdigest()
 
 
@@ -76,10 +81,13 @@ def read_manifest(root: str) -> dict[str, Any]:
     return manifest
 
 
-def find_changes(root: str, manifest: dict[str, Any], verify_all: bool) -> tuple[list[str], int]:
+def find_changes(
+    root: str, manifest: dict[str, Any], verify_all: bool, pace: Callable[[int], None] | None = None
+) -> tuple[list[str], int]:
     """Compare a published directory with its manifest; return (one text per difference, number of files hashed).
 
     A file is hashed when verify_all is true, or when its inode changed after the manifest was written.
+    pace is called with the size of every block that is hashed and may wait.
     """
     files, links, others = list_tree(root)
     wanted, sizes = manifest["files"], manifest.get("sizes", {})
@@ -98,7 +106,7 @@ def find_changes(root: str, manifest: dict[str, Any], verify_all: bool) -> tuple
             changes.append(f"{path}: {status.st_size} bytes instead of {sizes[path]}")
         elif verify_all or max(status.st_ctime_ns, status.st_mtime_ns) > limit:
             hashed += 1
-            found = sha256_file(full)
+            found = sha256_file(full, pace)
             if found != wanted[path]:
                 changes.append(f"{path}: SHA-256 {found} instead of {wanted[path]}")
     return changes, hashed
@@ -115,6 +123,38 @@ def free_bytes(path: str) -> int:
         path = os.path.dirname(path)
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
+
+
+def used_bytes(root: str) -> int:
+    """Return the bytes of all files below a directory, also of those that are still arriving."""
+    total = 0
+    for directory, _names, leaves in os.walk(root):
+        for name in leaves:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(directory, name)).st_size
+    return total
+
+
+def room_problem(root: str, wanted_bytes: int, there_bytes: int, reserve_bytes: int, quota_bytes: int) -> str:
+    """Return why files of wanted_bytes must not come below a directory, or an empty text.
+
+    there_bytes of them have arrived in an earlier run. quota_bytes: of all files below root; 0: no limit.
+    """
+    missing = max(0, wanted_bytes - there_bytes)
+    if quota_bytes:
+        used = used_bytes(root)
+        if used + missing > quota_bytes:
+            return (
+                f"needs {missing} bytes more in {root}, where {used} bytes are used; the quota is {quota_bytes}, "
+                f"{used + missing - quota_bytes} too few. Remove old files there, or raise the quota."
+            )
+    needed, free = missing + reserve_bytes, free_bytes(root)
+    if free < needed:
+        return (
+            f"needs {needed} bytes in {root} ({reserve_bytes} of them stay free), only {free} are free, "
+            f"{needed - free} too few. Remove old models, or give the directory a larger file system."
+        )
+    return ""
 
 
 def make_directories(path: str) -> None:

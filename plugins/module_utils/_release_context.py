@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
+from ansible_collections.local_llm.ops.plugins.module_utils._health_ask import Ask, asker
 from ansible_collections.local_llm.ops.plugins.module_utils._release import ReleaseError, due_reason
 from ansible_collections.local_llm.ops.plugins.module_utils._release_ready import (
     Readiness,
@@ -79,7 +80,11 @@ def wait_for_engine(
     address = store.listen_address()
     return wait_ready(
         show=lambda: context.systemd.show(store.instance),
-        probe=lambda: probe_health(address, port, context.health_path(description["engine"])),
+        probe=lambda: (
+            context.ready_status(description, asker(address, port))
+            if context.ready_status
+            else probe_health(address, port, context.health_path(description["engine"]))
+        ),
         owned=lambda control_group: port_owned_by(control_group, port, store.paths.proc),
         moved=lambda: _moved(store, identity),
         invocation_before=invocation_before,
@@ -101,6 +106,10 @@ class Context:
     clock: HostClock = field(default_factory=HostClock)
     waiter: Waiter = wait_for_engine
     health_path: Callable[[str], str] = lambda _engine: "/health"
+    # (description, ask) -> HTTP status, for engines whose readiness takes more than one question.
+    ready_status: Callable[[dict[str, Any], Ask], int | None] | None = None
+    # (engine, log lines) -> the cause of a failed start with its fix, or an empty text.
+    failure_cause: Callable[[str, list[str]], str] = lambda _engine, _lines: ""
 
     def armed_due(self, armed: dict[str, Any]) -> str | None:
         """Return why the dead-man is about to go back, or None."""
@@ -138,13 +147,16 @@ class Context:
         if readiness.ready:
             return readiness.seconds
         lines = self.systemd.last_lines(store.instance)
+        # The cause often stands long before the last lines.
+        cause = self.failure_cause(description["engine"], self.systemd.log(store.instance, time.monotonic() - begun))
+        reason = f"{readiness.reason}; its log says: {cause}" if cause else readiness.reason
         with store.lock(self.lock_timeout_seconds):
             armed = store.armed()
             state = store.state() or {}
             self.record(
                 f"{event}_failed",
                 state.get("state", "unknown"),
-                readiness.reason,
+                reason,
                 seconds=round(time.monotonic() - begun, 3),
                 write_state=False,
             )
@@ -158,8 +170,8 @@ class Context:
             fix = f"Look at journalctl -u {engine_unit(store.instance)}, or go back with state=reverted."
         raise ReleaseError(
             f"instance {store.instance}, release {identity} on {store.listen_address()} port {description['port']}: "
-            f"{readiness.reason}. {fix} Last lines of its log:\n" + "\n".join(lines),
-            reason=readiness.reason,
+            f"{reason}. {fix} Last lines of its log:\n" + "\n".join(lines),
+            reason=reason,
             log_lines=lines,
             seconds=readiness.seconds,
             release_id=identity,

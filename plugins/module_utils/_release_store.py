@@ -39,6 +39,8 @@ SERVICE_GROUP = "local-llm"
 SUMS = "files.sha256"
 # The files of a release and their modes. The service manager reads the environment as root, the engine reads the rest.
 FILE_MODES = {"release.json": 0o640, "run": 0o750, "environment": 0o600}
+# More files that an engine renders, such as its configuration: of this mode, listed in SUMS like the others.
+MORE_MODE = 0o640
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class InstanceStore:
             digest, _separator, name = line.partition("  ")
             recorded[name] = digest
         damaged = []
-        for name, mode in FILE_MODES.items():
+        for name, mode in {**dict.fromkeys(sorted(recorded), MORE_MODE), **FILE_MODES}.items():
             path = os.path.join(directory, name)
             try:
                 with open(path, "rb") as stream:
@@ -213,9 +215,11 @@ class InstanceStore:
         return damaged
 
     def rendered(self, identity: str) -> dict[str, str | None]:
-        return {
-            name: read_text(os.path.join(self.release_directory(identity), name)) for name in ("run", "environment")
-        }
+        """Return what the engine rendered for a release, by file name."""
+        directory = self.release_directory(identity)
+        lines = (read_text(os.path.join(directory, SUMS)) or "").splitlines()
+        names = {*FILE_MODES, *(line.partition("  ")[2] for line in lines)} - {"release.json"}
+        return {name: read_text(os.path.join(directory, name)) for name in sorted(names)}
 
     def snapshot(self) -> dict[str, Any]:
         """Return what there is, for results and diffs."""
@@ -248,11 +252,7 @@ class InstanceStore:
     def write_release(self, description: dict[str, Any], rendered: dict[str, str]) -> None:
         """Write a release: a new one appears whole or not at all; of one that is there, each file in one step."""
         identity = release_id(description)
-        texts = {
-            "release.json": release_text(description),
-            "run": rendered["run"],
-            "environment": rendered["environment"],
-        }
+        texts = {"release.json": release_text(description), **rendered}
         sums = "".join(f"{sha256_hex(texts[name])}  {name}\n" for name in sorted(texts))
         final = self.release_directory(identity)
         target = final
@@ -263,8 +263,8 @@ class InstanceStore:
         group_id = self._group_id()
         os.chmod(target, 0o750)
         os.chown(target, -1, group_id)
-        for name, mode in FILE_MODES.items():
-            atomic_write(os.path.join(target, name), texts[name], mode, group_id)
+        for name, text in texts.items():
+            atomic_write(os.path.join(target, name), text, FILE_MODES.get(name, MORE_MODE), group_id)
         atomic_write(os.path.join(target, SUMS), sums, 0o640, group_id)
         if target != final:
             os.rename(target, final)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -113,20 +114,19 @@ class Systemd:
 
     def last_lines(self, instance: str, count: int = 20) -> list[str]:
         """Return the last journal lines of the instance, shortened. Engines log no prompts by default."""
-        status, out, err = self.run(
-            [
-                "journalctl",
-                "--unit",
-                engine_unit(instance),
-                "--lines",
-                str(count),
-                "--no-pager",
-                "--output",
-                "short-iso",
-                "--quiet",
-            ]
-        )
+        status, out, err = self._journal(instance, "--lines", str(count))
         if status != 0:
             return [f"(journalctl failed: {err.strip()[:_LINE_LENGTH]})"]
         # A secret that is optional and absent is no news.
         return [line[:_LINE_LENGTH] for line in out.splitlines() if "inherited credential" not in line][-count:]
+
+    def log(self, instance: str, seconds: float, count: int = 2000) -> list[str]:
+        """Return what the instance logged in the last seconds, to look for a cause in."""
+        since = f"--since=@{int(time.time() - seconds) - 1}"
+        status, out, _err = self._journal(instance, since, "--lines", str(count))
+        return out.splitlines() if status == 0 else []
+
+    def _journal(self, instance: str, *arguments: str) -> tuple[int, str, str]:
+        unit = engine_unit(instance)
+        options = ["--no-pager", "--output", "short-iso", "--quiet"]
+        return self.run(["journalctl", "--unit", unit, *arguments, *options])

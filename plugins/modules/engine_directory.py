@@ -34,7 +34,7 @@ options:
   state:
     description:
       - V(checked) changes nothing. It looks whether the version is there and right, and checks O(artifact).
-      - V(present) publishes the version from O(archive_path), or from installed packages.
+      - V(present) publishes the version from O(archive_path), from installed packages, or as a Python environment.
       - V(absent) removes the version, or every version when O(version) is not given. It refuses when a release on
         this host needs it.
     type: str
@@ -48,8 +48,9 @@ options:
         description:
           - V(archive) is a tar archive with a SHA-256.
           - V(package) is an exact version of a Debian package, whose engine files are copied.
+          - V(venv) is a Python environment, made by uv where the host has it, else by pip.
         type: str
-        choices: [archive, package]
+        choices: [archive, package, venv]
         required: true
       src:
         description: Path or address of the archive.
@@ -68,9 +69,37 @@ options:
       package_version:
         description: Exact version of the package.
         type: str
+      python:
+        description: For V(venv), the interpreter, as a path or a name such as C(python3.12). Default C(python3).
+        type: str
+      requirements:
+        description: For V(venv), packages with exact versions, such as C(vllm==0.33.0).
+        type: list
+        elements: str
+      lock_file:
+        description: For V(venv), where the lock file came from. The file itself is O(lock_path).
+        type: str
+      index_url:
+        description: For V(venv), the package index. Default is the installer's own.
+        type: str
+      extra_arguments:
+        description: For V(venv), more arguments of C(pip install) or C(uv pip install).
+        type: list
+        elements: str
+      size_bytes:
+        description: For V(venv), about how large it is; so much must be free before.
+        type: int
+        default: 12884901888
   archive_path:
     description: The archive on this host. Needed to publish an archive.
     type: path
+  lock_path:
+    description: For a Python environment, the lock file on this host. Every package in it has an exact version and a
+      SHA-256.
+    type: path
+  lock_sha256:
+    description: SHA-256 of the lock file, to compare with where O(lock_path) is not on this host yet.
+    type: str
   engines_directory:
     description: Directory of all engines.
     type: path
@@ -140,20 +169,29 @@ hashed_files:
   type: int
 """
 
+import fcntl
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.local_llm.ops.plugins.module_utils._engine_install import check_artifact, fill, prove
+from ansible_collections.local_llm.ops.plugins.module_utils._engine_install import (
+    check_artifact,
+    fill,
+    prove,
+    same_origin,
+)
 from ansible_collections.local_llm.ops.plugins.module_utils._engines import get_engine
-from ansible_collections.local_llm.ops.plugins.module_utils._engines._base import EngineError
+from ansible_collections.local_llm.ops.plugins.module_utils._engines._base import Engine, EngineError
 from ansible_collections.local_llm.ops.plugins.module_utils._published_tree import (
     MANIFEST,
     TreeError,
     find_changes,
+    make_directories,
     mark_checked,
     measure,
     publish,
@@ -185,15 +223,10 @@ def remove(params: dict[str, Any], home: str, check_mode: bool) -> dict[str, Any
 
 def check_installed(path: str, params: dict[str, Any], check_mode: bool) -> tuple[dict[str, Any], int]:
     """Return (manifest, files hashed) of a published version, or raise TreeError that names what differs."""
-    label, artifact = f"{params['engine']} {params['version']}", params["artifact"]
+    label = f"{params['engine']} {params['version']}"
     manifest = read_manifest(path)
-    same = manifest.get("method") == artifact["method"]
-    if artifact["method"] == "archive":
-        same = same and manifest.get("archive_sha256") == artifact["wanted_sha256"]
-    else:
-        same = same and manifest.get("packages", {}).get(artifact["package"]) == artifact["package_version"]
-    if not same:
-        origin = manifest.get("archive_sha256") or manifest.get("packages")
+    if not same_origin(manifest, params):
+        origin = manifest.get("archive_sha256") or manifest.get("requirements") or manifest.get("packages")
         raise TreeError(
             f"{label}: {path} was made from another artifact ({origin}). "
             f"A version never changes: give the new artifact a new version name in {params['engine']}_artifacts."
@@ -207,6 +240,43 @@ def check_installed(path: str, params: dict[str, Any], check_mode: bool) -> tupl
     if hashed and not check_mode:
         mark_checked(path)
     return manifest, hashed
+
+
+@contextmanager
+def _alone(engines_directory: str) -> Iterator[None]:
+    """Let one installation at a time run on this host; a run that was killed holds nothing."""
+    directory = os.path.join(engines_directory, ".incoming")
+    make_directories(directory)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise TreeError(
+            f"{directory} is locked: another run installs an engine right now. Wait for it, then run again."
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _install(module: AnsibleModule, engine: Engine, path: str) -> tuple[str, int]:
+    """Fill, try, measure and publish a version; return what it said about itself, and how many files it has."""
+    params = module.params
+    incoming = os.path.join(params["engines_directory"], ".incoming", f"{engine.name}-{params['version']}")
+    origin = fill(module.run_command, params, incoming, engine.entry, module.get_bin_path("uv"))
+    said = prove(module.run_command, incoming, engine, params["version"])
+    # Running the engine may have left files behind, such as byte code. Measure what is there now.
+    manifest = {
+        "schema": 1,
+        "engine": engine.name,
+        "version": params["version"],
+        "method": params["artifact"]["method"],
+        **origin,
+        "version_output": said,
+        **measure(incoming),
+    }
+    publish(incoming, path, manifest)
+    return said, len(manifest["files"])
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -231,20 +301,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         return result
     after = {"path": path}
     if not module.check_mode:
-        incoming = os.path.join(params["engines_directory"], ".incoming", f"{engine.name}-{version}")
-        origin = fill(module.run_command, params, incoming, engine.entry)
-        after["version_output"] = prove(module.run_command, incoming, engine)
-        # Running the engine may have left files behind, such as byte code. Measure what is there now.
-        manifest = {
-            "schema": 1,
-            "engine": engine.name,
-            "version": version,
-            "method": params["artifact"]["method"],
-            **origin,
-        }
-        manifest.update(version_output=after["version_output"], **measure(incoming))
-        publish(incoming, path, manifest)
-        result.update(installed=True, version_output=after["version_output"], hashed_files=len(manifest["files"]))
+        with _alone(params["engines_directory"]):
+            if os.path.isdir(path):  # another run was faster
+                return run(module)
+            after["version_output"], files = _install(module, engine, path)
+        result.update(installed=True, version_output=after["version_output"], hashed_files=files)
     result.update(changed=True, diff={"before": {}, "after": after, "after_header": os.path.join(path, MANIFEST)})
     return result
 
@@ -258,12 +319,18 @@ def main() -> None:
             "artifact": {
                 "type": "dict",
                 "options": {
-                    "method": {"type": "str", "choices": ["archive", "package"], "required": True},
+                    "method": {"type": "str", "choices": ["archive", "package", "venv"], "required": True},
                     "src": {"type": "str"},
                     "sha256": {"type": "dict"},
                     "entry": {"type": "str"},
                     "package": {"type": "str"},
                     "package_version": {"type": "str"},
+                    "python": {"type": "str"},
+                    "requirements": {"type": "list", "elements": "str"},
+                    "lock_file": {"type": "str"},
+                    "index_url": {"type": "str"},
+                    "extra_arguments": {"type": "list", "elements": "str"},
+                    "size_bytes": {"type": "int", "default": 12884901888},
                 },
                 "required_if": [
                     ("method", "archive", ("src", "sha256")),
@@ -271,6 +338,8 @@ def main() -> None:
                 ],
             },
             "archive_path": {"type": "path"},
+            "lock_path": {"type": "path"},
+            "lock_sha256": {"type": "str"},
             "engines_directory": {"type": "path", "default": "/opt/local_llm/engines"},
             "instances_directory": {"type": "path", "default": "/var/lib/local_llm/instances"},
             "reserve_bytes": {"type": "int", "default": 268435456},

@@ -35,16 +35,19 @@ options:
   state:
     description:
       - V(planned) returns the next step.
-      - V(begun) remembers the servers that will be drained, and that the action of O(plan) has started.
+      - V(begun) remembers the servers that will be drained.
+      - V(acting) records right before the act, on the drained host, that the action of O(plan) has started. After a
+        reboot it is called once more, and events count from the boot on.
       - V(verified) ends the action well; the events of its GPUs from before it count no longer. It fails when
         O(health) still has a fault of these GPUs.
-      - V(failed) ends the action badly. It changes nothing when no action is under way.
+      - V(failed) ends the action badly. With O(plan) also one that could not even be started; without both it changes
+        nothing.
       - V(waiting) notes that the host waits, see O(waits_for).
       - V(let_in) forgets drained servers, once the gateway sends to them again.
       - V(bundle) writes the evidence for the vendor.
       - V(cleared) is a person's word that O(gpu) is mended.
     type: str
-    choices: [planned, begun, verified, failed, waiting, let_in, bundle, cleared]
+    choices: [planned, begun, acting, verified, failed, waiting, let_in, bundle, cleared]
     required: true
   health:
     description: What M(local_llm.ops.gpu_health) returned. For V(planned), V(verified) and V(bundle).
@@ -88,7 +91,7 @@ options:
     type: bool
     default: true
   plan:
-    description: RV(plan) of V(planned). For V(begun), V(verified) and V(waiting).
+    description: RV(plan) of V(planned). For V(begun), V(acting), V(verified), V(failed) and V(waiting).
     type: dict
     default: {}
   services:
@@ -192,7 +195,7 @@ drained:
   type: str
 since_seconds:
   description: Only events after this Unix time count against the action.
-  returned: O(state=begun)
+  returned: O(state=acting)
   type: float
 bundle:
   description: With C(directory), C(archive), C(bytes), C(sha256) and C(files).
@@ -217,12 +220,10 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery impor
     decide,
     plan_lines,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery_host import (
-    read_boot_id,
-    read_ladder_host,
-    servers_of,
-    with_activity,
-)
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery_host import read_ladder_host, with_activity
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery_steps import step
+
+STATES = ("planned", "begun", "acting", "verified", "failed", "waiting", "let_in", "bundle", "cleared")
 
 
 def plan(module: AnsibleModule, state: dict[str, Any], document: dict[str, Any], now: float) -> dict[str, Any]:
@@ -235,40 +236,6 @@ def plan(module: AnsibleModule, state: dict[str, Any], document: dict[str, Any],
     instances = with_activity(options["instances"], options["releases"])
     made = decide(findings, memory, instances, options["gateways"], host, rules)
     return {"changed": False, "plan": made, "lines": plan_lines(made, host.name)}
-
-
-def step(
-    module: AnsibleModule, state: dict[str, Any], document: dict[str, Any], now: float
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the host remembers after one of the states that write."""
-    options = module.params
-    name, made = options["state"], options["plan"]
-    if name in ("begun", "verified", "waiting"):
-        record.check_plan(made)
-    if name == "begun":
-        return record.begun(
-            state,
-            document,
-            made,
-            servers=servers_of(options["gateways"], options["instances"], made["instances"], options["host_name"]),
-            services=options["services"],
-            by=options["by"],
-            boot_id=read_boot_id(options["procfs_root"]),
-            now_seconds=now,
-        )
-    if name == "verified":
-        health = options["health"]
-        if "findings" not in health:
-            raise record.StepError("health: it has no findings. Hand over what gpu_health returned after the action.")
-        return record.verified(state, document, made, health["findings"], health.get("gpus") or [])
-    if name == "failed":
-        return record.failed(state, document, options["reason"])
-    if name == "waiting":
-        return record.waiting(state, document, made, options["waits_for"], options["message"], now)
-    if name == "let_in":
-        return state, mark_of.let_in(document, [one["name"] for one in options["instances"]])
-    address = record.check_address(options["gpu"])
-    return record.cleared(state, document, address, options["reason"], options["by"], now)
 
 
 def write_bundle(module: AnsibleModule, state: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
@@ -301,12 +268,12 @@ def change(module: AnsibleModule, path: str, now: float) -> dict[str, Any]:
     if module.check_mode:
         state, problem = read_state(path)
         document = mark_of.read_document(directory)
-        after, new = step(module, state, document, now)
+        after, new = step(module.params, state, document, now)
     else:
         with changed_state(path) as held:
             state, problem = held.state, held.problem
             document = mark_of.read_document(directory)
-            after, new = step(module, state, document, now)
+            after, new = step(module.params, state, document, now)
             if new != document:
                 mark_of.write_document(directory, new)
             held.state = after
@@ -323,8 +290,9 @@ def change(module: AnsibleModule, path: str, now: float) -> dict[str, Any]:
     }
     if module.params["state"] == "begun":
         made = module.params["plan"]
-        result["since_seconds"] = made.get("since_seconds") or new["mark"]["action_at_seconds"]
         result["servers"] = [one for one in new["mark"]["servers"] if one["instance"] in made["instances"]]
+    if module.params["state"] == "acting":
+        result["since_seconds"] = new["mark"]["count_from_seconds"]
     return result
 
 
@@ -341,7 +309,7 @@ def main() -> None:
             "state": {
                 "type": "str",
                 "required": True,
-                "choices": ["planned", "begun", "verified", "failed", "waiting", "let_in", "bundle", "cleared"],
+                "choices": list(STATES),
             },
             "health": {"type": "dict", "default": {}},
             "instances": {"type": "list", "elements": "dict", "default": []},

@@ -31,10 +31,18 @@ options:
   instances:
     description:
       - The instances of one host. Each has C(name), C(engine), C(model), C(config) with every default filled in, and
-        C(gpus) as in the inventory (default V(all)).
+        C(gpus) as in the inventory (default V(all)). With C(engine_version), what the collection knows about that
+        version counts too - the driver and the compute capability that it needs.
     type: list
     elements: dict
     required: true
+  judge:
+    description:
+      - Names of the instances to judge. The others only take their share of the memory; what speaks against them is in
+        RV(instances), but not in RV(findings).
+      - Default is all of them.
+    type: list
+    elements: str
   gpus:
     description:
       - The GPUs of the host. Each has C(total_bytes), and if known C(name), C(index), C(uuid) and
@@ -42,22 +50,37 @@ options:
     type: list
     elements: dict
     default: []
+  gpu_info:
+    description:
+      - What M(local_llm.ops.gpu_info) answered; instead of O(gpus) and O(driver_version). When it could not read the
+        GPUs, the answer for an instance that wants any is C(unknown). The result of a task that was skipped counts as
+        not given.
+    type: dict
   driver_version:
     description: Version of the GPU driver.
     type: str
   ram_total_bytes:
-    description: RAM of the host. It counts for instances without a GPU.
+    description: RAM of the host. It counts for instances without a GPU. 0 stands for not known.
     type: int
   models:
     description: Name of a model to C(facts) of M(local_llm.ops.model_facts).
     type: dict
     required: true
+  later:
+    description: Names of models whose facts come later. Nothing is said about their instances now.
+    type: list
+    elements: str
+    default: []
   engine_facts:
     description: Name of an instance, or else of an engine, to the facts about the version of that engine.
     type: dict
     default: {}
   fail:
     description: Fail when an instance does not work.
+    type: bool
+    default: false
+  warn:
+    description: Show what speaks against an instance, and what cannot be told, as warnings.
     type: bool
     default: false
 seealso:
@@ -90,7 +113,7 @@ instances:
   type: list
   elements: dict
 findings:
-  description: The findings of all instances.
+  description: The findings of the instances that were judged.
   returned: success
   type: list
   elements: dict

@@ -64,8 +64,10 @@ version:
   type: str
   sample: b11669-Debian
 status:
-  description: V(ready) when it serves, V(loading) when it answers but has no model yet, V(dead) when it does not
-    answer.
+  description:
+    - V(ready) when it serves, V(loading) when it has no model yet, V(dead) when it does not answer.
+    - An engine that opens its port only when its model is loaded, as vLLM, is V(loading) while its process runs on
+      this host.
   returned: success
   type: str
   sample: ready
@@ -107,6 +109,9 @@ metrics:
     prompt_tokens_per_second: 1600.0
     generated_tokens_per_second: 768.0
     kv_cache_used_share: null
+    preemptions_total: null
+    ttft_seconds_sum: null
+    ttft_seconds_count: null
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -64,6 +64,12 @@ options:
     description: Whether the role P(local_llm.ops.host#role) must have prepared this host. V(false) on a bare host.
     type: bool
     default: true
+  models:
+    description:
+      - Models whose facts shall be read here when they are published already, as M(local_llm.ops.rollout_plan) returns
+        them under C(compat). Each name goes with C(model), C(model_revision) and C(model_entry).
+    type: dict
+    default: {}
   fail:
     description: Fail when a finding has the status C(fail).
     type: bool
@@ -86,7 +92,7 @@ findings:
   elements: dict
   contains:
     check:
-      description: V(port), V(disk), V(memory), V(prepared), V(systemd), V(python) or V(clock).
+      description: V(port), V(disk), V(memory), V(prepared), V(systemd), V(python), V(clock) or V(model_facts).
       type: str
     status:
       description: V(ok), V(warn), V(fail) or V(skip).
@@ -109,6 +115,14 @@ findings:
     source:
       description: Where the check looked.
       type: str
+memory_total_bytes:
+  description: Memory of the host, 0 when it cannot be told.
+  returned: always
+  type: int
+models:
+  description: The facts about those of O(models) that are published here, as M(local_llm.ops.model_facts) returns them.
+  returned: always
+  type: dict
 ok:
   description: Whether no finding has the status C(fail).
   returned: always
@@ -141,9 +155,11 @@ from ansible_collections.local_llm.ops.plugins.module_utils._preflight_host impo
     read_disk,
     read_listeners,
     read_memory_total_bytes,
+    read_published_models,
 )
 
 _NEEDED = ("engine", "engine_version", "model", "model_revision", "port")
+_MODEL_KEYS = ("model", "model_revision", "model_entry")
 
 
 def main() -> None:
@@ -166,6 +182,7 @@ def main() -> None:
             "controller_time_seconds": {"type": "float"},
             "max_clock_skew_seconds": {"type": "float", "default": 30},
             "prepared": {"type": "bool", "default": True},
+            "models": {"type": "dict", "default": {}},
             "fail": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -179,6 +196,9 @@ def main() -> None:
                 msg=f"instances: the description of {one['instance']} lacks {', '.join(missing)}. "
                 "Hand over preflight of rollout_plan."
             )
+    for key, model in options["models"].items():
+        if not isinstance(model, dict) or any(not isinstance(model.get(part), str) for part in _MODEL_KEYS):
+            module.fail_json(msg=f"models: {key} needs {', '.join(_MODEL_KEYS)}. Hand over compat of rollout_plan.")
     descriptions = [one["description"] for one in instances]
     models = {model_directory(MODELS_PATH, one) for one in descriptions}
     engines = {engine_directory(ENGINES_PATH, one) for one in descriptions}
@@ -186,23 +206,27 @@ def main() -> None:
     present |= {path for path in engines if os.path.isdir(path)}
     needs = disk_needs(instances, present, MODELS_PATH, ENGINES_PATH)
     timedatectl = module.get_bin_path("timedatectl")
+    memory_total_bytes = read_memory_total_bytes()
+    facts, unreadable = read_published_models(options["models"])
     findings = [
         *check_system(os.path.isdir("/run/systemd/system"), sys.version_info[:3]),
         *(check_prepared(missing_preparation()) if options["prepared"] else []),
         *check_ports(instances, read_listeners([int(one["port"]) for one in descriptions])),
         *check_disks(needs, [read_disk(MODELS_PATH), read_disk(ENGINES_PATH)], options["reserve_bytes"]),
-        *check_memory(instances, read_memory_total_bytes(), os.path.exists("/dev/nvidiactl")),
+        *check_memory(instances, memory_total_bytes, os.path.exists("/dev/nvidiactl")),
         *check_clock(
             time.time(),
             clock_synchronised(module.run_command, timedatectl),
             options["controller_time_seconds"],
             options["max_clock_skew_seconds"],
         ),
+        *unreadable,
     ]
+    result = {"findings": findings, "memory_total_bytes": memory_total_bytes, "models": facts}
     bad = failures(findings)
     if bad and options["fail"]:
-        module.fail_json(msg="\n".join(finding_line(item) for item in bad), findings=findings, ok=False)
-    module.exit_json(changed=False, findings=findings, ok=not bad)
+        module.fail_json(msg="\n".join(finding_line(item) for item in bad), ok=False, **result)
+    module.exit_json(changed=False, ok=not bad, **result)
 
 
 if __name__ == "__main__":

@@ -204,6 +204,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.local_llm.ops.plugins.module_utils._engines import get_engine
+from ansible_collections.local_llm.ops.plugins.module_utils._health_ask import Ask
 from ansible_collections.local_llm.ops.plugins.module_utils._release import (
     ReleaseError,
     instance_name_problem,
@@ -269,6 +270,19 @@ def carry_out(context: Context, parameters: dict[str, Any]) -> Outcome:
     return remove_instance(context)
 
 
+def failure_cause(engine: str, lines: list[str]) -> str:
+    """Return what the log of an instance says about a start that failed, where its engine can tell."""
+    own = getattr(get_engine(engine), "failure_cause", None)
+    return own(lines) if own else ""
+
+
+def ready_status(description: dict[str, Any], ask: Ask) -> int | None:
+    """Ask the instance whether it is ready, in the way of its engine."""
+    engine = get_engine(description["engine"])
+    own = getattr(engine, "ready_status", None)
+    return own(description, ask) if own else ask("GET", engine.health_path, None)[0]
+
+
 def readable_snapshot(store: InstanceStore) -> dict[str, Any]:
     """Return what is on the disk, as far as it can be read: a failure must still say where the instance stands."""
     try:
@@ -296,6 +310,8 @@ def main() -> None:
         ready_timeout_seconds=parameters["ready_timeout_seconds"],
         clock=HostClock(PATHS.proc),
         health_path=lambda engine: get_engine(engine).health_path,
+        ready_status=ready_status,
+        failure_cause=failure_cause,
     )
     try:
         before = context.store.snapshot()

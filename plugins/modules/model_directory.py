@@ -44,9 +44,14 @@ options:
     choices: [checked, incoming, present, absent]
     default: present
   files:
-    description: Path inside the model's directory to SHA-256, of every file. Not needed with O(state=absent).
+    description:
+      - Path inside the model's directory to SHA-256, of every file. Not needed with O(state=absent), nor with
+        O(state=checked) when O(manifest_sha256) is given.
     type: dict
     default: {}
+  manifest_sha256:
+    description: Digest that the manifest must have, SHA-256 over the canonical JSON of O(files).
+    type: str
   sizes:
     description: Path to size in bytes, of every file. Needed with O(state=incoming).
     type: dict
@@ -63,6 +68,10 @@ options:
     description: Bytes that must stay free on the file system after the model has arrived.
     type: int
     default: 1073741824
+  quota_bytes:
+    description: Most bytes that all models together may have in O(models_directory). V(0) means no limit.
+    type: int
+    default: 0
   verify:
     description: Whether to hash every published file again.
     type: bool
@@ -128,7 +137,7 @@ missing_files:
   elements: str
 manifest_sha256:
   description: SHA-256 over the canonical JSON of O(files); part of the release id.
-  returned: when O(files) is given
+  returned: when O(files) or O(manifest_sha256) is given
   type: str
 hashed_files:
   description: How many files were hashed in this run.
@@ -147,14 +156,15 @@ from ansible_collections.local_llm.ops.plugins.module_utils._canonical import ca
 from ansible_collections.local_llm.ops.plugins.module_utils._published_tree import (
     TreeError,
     find_changes,
-    free_bytes,
     make_directories,
     mark_checked,
     path_problem,
     publish,
     read_manifest,
     remove_tree,
+    room_problem,
     sha256_file,
+    used_bytes,
 )
 from ansible_collections.local_llm.ops.plugins.module_utils._release_references import find_references
 
@@ -165,6 +175,11 @@ def check_names(params: dict[str, Any]) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+@-]*", params[key]):
             raise TreeError(f"{key} = {params[key]!r}: use letters, digits and . _ + @ - only, no slash.")
     if params["state"] == "absent":
+        return
+    pinned = params["manifest_sha256"]
+    if pinned and not re.fullmatch(r"[0-9a-f]{64}", pinned):
+        raise TreeError(f"model {params['name']}: manifest_sha256 = {pinned!r} is no SHA-256.")
+    if params["state"] == "checked" and pinned and not params["files"]:
         return
     if not params["files"]:
         raise TreeError(f"model {params['name']}: files is empty. List every file with its SHA-256.")
@@ -178,11 +193,22 @@ def check_names(params: dict[str, Any]) -> None:
             )
 
 
+def check_pinned(files: dict[str, str], params: dict[str, Any], where: str) -> None:
+    """Raise TreeError when files have not the digest that is pinned."""
+    found, wanted = sha256_hex(canonical_json(files)), params["manifest_sha256"]
+    if wanted and found != wanted:
+        raise TreeError(
+            f"model {params['name']}, revision {params['revision']}: the manifest {where} has the digest {found}, "
+            f"wanted is manifest_sha256 = {wanted}. A revision never changes: give other files a new revision."
+        )
+
+
 def check_published(path: str, params: dict[str, Any], check_mode: bool) -> int:
     """Check a published revision; return how many files were hashed, or raise TreeError that names what differs."""
     label = f"model {params['name']}, revision {params['revision']}"
     manifest = read_manifest(path)
-    if manifest["files"] != params["files"]:
+    check_pinned(manifest["files"], params, f"in {path}")
+    if params["files"] and manifest["files"] != params["files"]:
         names = sorted(set(manifest["files"]) | set(params["files"]))
         name = next(name for name in names if manifest["files"].get(name) != params["files"].get(name))
         found, wanted = (files.get(name, "(no such file)") for files in (manifest["files"], params["files"]))
@@ -217,14 +243,12 @@ def make_incoming(incoming: str, params: dict[str, Any], missing: list[str], che
     unknown = sorted(set(params["files"]) - set(params["sizes"]))
     if unknown:
         raise TreeError(f"model {params['name']}: sizes has no entry for {unknown[0]!r}. Give the size of every file.")
-    wanted = sum(int(params["sizes"][path]) for path in missing) + params["reserve_bytes"]
-    free = free_bytes(incoming)
-    if free < wanted:
-        raise TreeError(
-            f"model {params['name']}, revision {params['revision']}: needs {wanted} bytes in "
-            f"{params['models_directory']} ({params['reserve_bytes']} of them stay free), only {free} are free, "
-            f"{wanted - free} too few. Remove old models, or give the directory a larger file system."
-        )
+    wanted = sum(int(params["sizes"][path]) for path in missing)
+    # What has come in part before needs no room a second time.
+    came = used_bytes(os.path.join(incoming, ".parts"))
+    problem = room_problem(params["models_directory"], wanted, came, params["reserve_bytes"], params["quota_bytes"])
+    if problem:
+        raise TreeError(f"model {params['name']}, revision {params['revision']}: {problem}")
     wanted_directories = {os.path.dirname(os.path.join(incoming, path)) for path in params["files"]} | {incoming}
     new = sorted(path for path in wanted_directories if not os.path.isdir(path))
     for path in [] if check_mode else new:
@@ -287,7 +311,9 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
             changed=there, published=False, diff={"before": {"published": there}, "after": {"published": False}}
         )
         return result
-    result["manifest_sha256"] = sha256_hex(canonical_json(params["files"]))
+    if params["files"]:
+        check_pinned(params["files"], params, "of files")
+    result["manifest_sha256"] = params["manifest_sha256"] or sha256_hex(canonical_json(params["files"]))
     if there:
         result["hashed_files"] = check_published(path, params, check_mode)
         return result
@@ -311,10 +337,12 @@ def main() -> None:
             "revision": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["checked", "incoming", "present", "absent"], "default": "present"},
             "files": {"type": "dict", "default": {}},
+            "manifest_sha256": {"type": "str"},
             "sizes": {"type": "dict", "default": {}},
             "models_directory": {"type": "path", "default": "/var/lib/local_llm/models"},
             "instances_directory": {"type": "path", "default": "/var/lib/local_llm/instances"},
             "reserve_bytes": {"type": "int", "default": 1073741824},
+            "quota_bytes": {"type": "int", "default": 0},
             "verify": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

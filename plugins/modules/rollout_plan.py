@@ -175,6 +175,14 @@ preflight:
   description: Host to what M(local_llm.ops.llm_preflight) takes as C(instances).
   returned: when the inventory is sound
   type: dict
+compat:
+  description:
+    - What the compatibility gate needs. C(hosts) is host to C(instances) and C(judge), as M(local_llm.ops.llm_compat)
+      takes them, and C(models), as M(local_llm.ops.llm_preflight) takes them. Only hosts with an instance that moves,
+      or with O(check_only) one that does not serve yet, are in it.
+    - C(models) are the facts about the models that lie on the controller; each was read once.
+  returned: when O(release_infos) is given, and O(direction) is V(forward)
+  type: dict
 plan:
   description: The plan, null when the inventory is not sound.
   returned: when O(release_infos) is given

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
 from ansible_collections.local_llm.ops.plugins.plugin_utils._fit import fit, version_numbers
+from ansible_collections.local_llm.ops.plugins.plugin_utils._fit_overhead import gib
 
 # The format of models that an engine of this collection loads.
 _FORMATS = {"llamacpp": "gguf", "vllm": "safetensors"}
@@ -113,6 +114,14 @@ def _plain_checks(
     return findings
 
 
+def _named(name: str, entry: Mapping[str, Any], beside: Sequence[str], taken: int) -> dict[str, Any]:
+    """Return a finding with the name of its instance, and with what others take of the memory."""
+    named = {**entry, "subject": f"{name}: {entry['subject']}"}
+    if beside and entry["status"] == "fail" and entry["check"] == "memory_fit" and entry["expected"]:
+        named["expected"] = f"{entry['expected']}, beside {', '.join(beside)} with {gib(taken)}"
+    return named
+
+
 def compat(
     instances: Sequence[Mapping[str, Any]],
     host: Mapping[str, Any],
@@ -121,7 +130,8 @@ def compat(
 ) -> list[dict[str, Any]]:
     """Return for each instance {"instance", "status", "fit", "findings"}.
 
-    instances: name, engine, model, config (completed), gpus. host: gpus, driver_version, ram_total_bytes.
+    instances: name, engine, model, config (completed), gpus. host: gpus, driver_version, ram_total_bytes, and
+    gpus_unknown: why the GPUs could not be read; then nothing is said about an instance that wants any.
     models: name to model_facts. engine_facts: name of an instance, or else of an engine, to its facts.
     """
     every = [dict(gpu) for gpu in host.get("gpus") or []]
@@ -144,6 +154,11 @@ def compat(
             unknown = finding("memory_fit", "skip", name, observed=text, action="Read them with model_facts first.")
             results.append({"instance": name, "status": "unknown", "fit": None, "findings": [unknown]})
             continue
+        if host.get("gpus_unknown") and item.get("gpus") not in ("none", "", []):
+            action = "Nothing was refused. Mend the driver first."
+            unknown = finding("memory_fit", "skip", name, observed=str(host["gpus_unknown"]), action=action)
+            results.append({"instance": name, "status": "unknown", "fit": None, "findings": [unknown]})
+            continue
         gpus, missing = chosen[name]
         facts = engine_facts.get(name) or engine_facts.get(item["engine"]) or {}
         findings = _plain_checks(item, model, gpus, missing, host.get("driver_version"), facts)
@@ -153,7 +168,9 @@ def compat(
             shared = [{**gpu, "reserved_bytes": sum(claims[other].get(id(gpu), 0) for other in others)} for gpu in gpus]
             left = None if ram is None else max(1, int(ram) - sum(ram_claims[other] for other in others))
             answer = fit(model, item["engine"], item["config"], shared, facts, left)
-            findings += [{**entry, "subject": f"{name}: {entry['subject']}"} for entry in answer["findings"]]
+            beside = [other for other in others if any(claims[other].values()) or ram_claims[other]]
+            taken = sum(int(gpu["reserved_bytes"]) for gpu in shared) if gpus else int(ram or 0) - int(left or 0)
+            findings += [_named(name, entry, beside if taken else [], taken) for entry in answer["findings"]]
         failed = any(entry["status"] == "fail" for entry in findings)
         status = "does_not_fit" if failed else answer["status"] if answer else "unknown"
         results.append({"instance": name, "status": status, "fit": answer, "findings": findings})

@@ -51,6 +51,10 @@ class ControllerFiles:
             self._dirty = True
         return self._memo[key]
 
+    def text(self, path: str) -> str:
+        """Return the text of a small file."""
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+
     def save(self) -> None:
         """Write the remembered digests; a cache that cannot be written is no error, only slower next time."""
         if self.cache_path is None or not self._dirty:
@@ -73,6 +77,12 @@ class ControllerFiles:
             stored = json.loads(self.cache_path.read_text(encoding="utf-8"))
             if isinstance(stored, dict):
                 self._memo.update({k: v for k, v in stored.items() if isinstance(k, str) and isinstance(v, str)})
+
+
+def model_cache(chosen: str | None) -> Path:
+    """Return where the controller keeps models that it fetched: local_llm_model_cache, or the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(os.path.expanduser(chosen)) if chosen else Path(base) / "local_llm" / "models"
 
 
 def default_cache_path() -> Path:

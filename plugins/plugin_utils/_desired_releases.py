@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._artifact_manifest import load_stored
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
-from ansible_collections.local_llm.ops.plugins.module_utils._release import SCHEMA, manifest_digest, release_id
+from ansible_collections.local_llm.ops.plugins.module_utils._release import SCHEMA, release_id
+from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import model_cache
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import SOURCE, names
-from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import INSTANCE_FIELDS
-from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_sources import Files, is_url, model_entry
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import ARTIFACT_FIELDS, INSTANCE_FIELDS
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_sources import (
+    Files,
+    is_url,
+    model_digest,
+    model_entry,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import Knowledge
 
 # An archive is unpacked beside itself; packed engines grow to about this multiple.
@@ -46,14 +53,14 @@ def desired_releases(variables: Mapping[str, Any], knowledge: Knowledge, files: 
             "engine_version": instance["engine_version"],
             "model": instance["model"],
             "model_revision": model["revision"],
-            "model_manifest_sha256": manifest_digest(model["files"]),
+            "model_manifest_sha256": model_digest(model),
             "model_entry": model_entry(model),
             "served_name": instance["served_name"],
             "port": instance["port"],
             "gpus": instance["gpus"],
             "config": knowledge.engines[instance["engine"]].complete_config(dict(instance["config"])),
         }
-        model_bytes = _model_bytes(model, files)
+        model_bytes = _model_bytes(model, files, variables.get("local_llm_model_cache"))
         engine_bytes = _engine_bytes(instance, variables, files)
         result[instance["name"]] = {
             "description": description,
@@ -89,14 +96,20 @@ def mixed_pools(releases: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list
     ]
 
 
-def _model_bytes(model: Mapping[str, Any], files: Files) -> int:
+def _model_bytes(model: Mapping[str, Any], files: Files, cache: str | None) -> int:
+    if model["source"] != "directory":
+        known = load_stored(str(model_cache(cache) / "manifests"), model_digest(model))
+        return sum(known["sizes"].values()) if known else 0
     root = model["path"].rstrip("/")
     return sum(files.size_bytes(f"{root}/{name}") or 0 for name in model["files"])
 
 
 def _engine_bytes(instance: Mapping[str, Any], variables: Mapping[str, Any], files: Files) -> int:
     artifacts = variables.get(f"{instance['engine']}_artifacts") or {}
-    src = (artifacts.get(instance["engine_version"]) or {}).get("src")
+    artifact = artifacts.get(instance["engine_version"]) or {}
+    if artifact.get("method") == "venv":
+        return int(artifact.get("size_bytes") or ARTIFACT_FIELDS["venv"]["size_bytes"].default)
+    src = artifact.get("src")
     if not src or is_url(src):
         return 0
     return (files.size_bytes(src) or 0) * _UNPACKED_FACTOR

@@ -64,6 +64,7 @@ VERSION = Name(
 SERVED = Name(
     r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", "letters, digits and . _ : / -, at most 128, starting with a letter or digit"
 )
+PROGRAM = Name(r"/?[A-Za-z0-9_.][A-Za-z0-9_./+-]*", "a program's name or path, such as python3.12")
 SHA256 = Name(r"[0-9a-f]{64}", "64 hex digits in small letters, as sha256sum prints them")
 RELATIVE_PATH = Name(
     r"(?!.*(^|/)\.{1,2}(/|$))[A-Za-z0-9_.][A-Za-z0-9_.+@=,-]*(/[A-Za-z0-9_.][A-Za-z0-9_.+@=,-]*)*",
@@ -81,16 +82,6 @@ INSTANCE_FIELDS: dict[str, Field] = {
     "pool": Field("str", required=True, name=SLUG),
     "slo_tier": Field("str", default="standard", name=SLUG),
     "config": Field("dict", default={}),
-}
-
-MODEL_FIELDS: dict[str, dict[str, Field]] = {
-    "directory": {
-        "source": Field("str", required=True),
-        "path": Field("str", required=True),
-        "revision": Field("str", required=True, name=LABEL),
-        "files": Field("dict", required=True),
-        "entry": Field("str", name=RELATIVE_PATH),
-    },
 }
 
 # The role gateway knows the same keys; a unit test holds both together.
@@ -119,6 +110,15 @@ ARTIFACT_FIELDS: dict[str, dict[str, Field]] = {
         "package": Field("str", required=True),
         "package_version": Field("str", required=True),
     },
+    "venv": {
+        "method": Field("str", required=True),
+        "python": Field("str", name=PROGRAM, default="python3"),
+        "requirements": Field("list", default=[]),
+        "lock_file": Field("str"),
+        "index_url": Field("str"),
+        "extra_arguments": Field("list", default=[]),
+        "size_bytes": Field("int", minimum=0, default=12884901888),
+    },
 }
 
 
@@ -136,21 +136,35 @@ VARIABLE_PREFIX = "local_llm_"
 KNOWN_VARIABLES: tuple[str, ...] = (
     "local_llm_address",
     "local_llm_allow_pool_outage",
+    "local_llm_allow_unsafe_versions",
     "local_llm_benchmark",
     "local_llm_benchmark_root",
     "local_llm_bundle_root",
     "local_llm_canary_host",
     "local_llm_canary_share_percent",
     "local_llm_commit_timeout_seconds",
+    "local_llm_compat",
     "local_llm_drain_timeout_seconds",
     "local_llm_freeze_windows",
+    "local_llm_gpu_benchmark",
     "local_llm_gpu_health",
+    "local_llm_gpu_reference",
     "local_llm_gpu_reset",
     "local_llm_health_root",
     "local_llm_ignore_freeze",
     "local_llm_instances",
     "local_llm_keep_releases",
+    "local_llm_hf_endpoint",
+    "local_llm_hf_token",
+    "local_llm_http_token",
     "local_llm_lease_seconds",
+    "local_llm_model_ca_path",
+    "local_llm_model_cache",
+    "local_llm_model_fan_out",
+    "local_llm_model_mirror_url",
+    "local_llm_model_quota_bytes",
+    "local_llm_model_share_address",
+    "local_llm_model_share_bytes_per_second",
     "local_llm_models",
     "local_llm_plan_directory",
     "local_llm_pools",
@@ -237,6 +251,22 @@ ROLE_VARIABLES: tuple[str, ...] = (
     "llamacpp_state",
     "llamacpp_verify",
     "llamacpp_versions",
+    "ollama_absent_versions",
+    "ollama_allowed_versions",
+    "ollama_artifacts",
+    "ollama_download_timeout_seconds",
+    "ollama_minimum_version",
+    "ollama_reserve_bytes",
+    "ollama_state",
+    "ollama_verify",
+    "ollama_versions",
+    "vllm_absent_versions",
+    "vllm_artifacts",
+    "vllm_reserve_bytes",
+    "vllm_state",
+    "vllm_system_packages",
+    "vllm_verify",
+    "vllm_versions",
 )
 
 

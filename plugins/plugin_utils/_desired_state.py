@@ -5,7 +5,7 @@
 """Check the desired state of a whole fleet before anything is touched.
 
 The input is plain data: for every host the inventory variables local_llm_instances, local_llm_models, local_llm_pools,
-local_llm_slo_tiers and the artefacts of the engines (llamacpp_artifacts). The output is a list of findings; each names
+local_llm_slo_tiers and the artefacts of the engines (<engine>_artifacts). The output is a list of findings; each names
 the key path, the hosts, the value and the fix. Nothing is changed.
 """
 
@@ -34,6 +34,14 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_sources imp
     check_artifacts,
     check_model_use,
     check_models,
+    check_venv,
+)
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_versions import (
+    ALLOW_VARIABLE,
+    COMPAT_VARIABLE,
+    check_allowed_versions,
+    check_compat_mode,
+    check_version,
 )
 
 # The inventory variables that describe the desired state of a host.
@@ -42,11 +50,14 @@ DESIRED_VARIABLES = (
     "local_llm_models",
     "local_llm_pools",
     "local_llm_slo_tiers",
+    "local_llm_model_cache",
+    ALLOW_VARIABLE,
+    COMPAT_VARIABLE,
     *MEASURING_FIELDS,
 )
 # How alike a name must be to the default of a role to count as a slip of the pen.
 _SLIP_RATIO = 0.85
-_ROLE_PREFIXES = ("gateway_", "host_", "llamacpp_")
+_ROLE_PREFIXES = tuple(sorted({f"{name.partition('_')[0]}_" for name in ROLE_VARIABLES}))
 
 
 class Engine(Protocol):
@@ -86,16 +97,24 @@ def check_desired(
         for name, fields in MEASURING_FIELDS.items():
             if variables.get(name) is not None:
                 check_object(name, variables[name], fields, out.fail)
+        check_compat_mode(variables.get(COMPAT_VARIABLE), out)
+        allowed = check_allowed_versions(variables.get(ALLOW_VARIABLE), knowledge.engines, out)
         tiers = _check_tiers(variables.get("local_llm_slo_tiers"), knowledge, out)
         models = check_models(variables.get("local_llm_models"), out)
         artifacts = {
-            engine: check_artifacts(f"{engine}_artifacts", variables.get(f"{engine}_artifacts"), out)
+            engine: check_artifacts(
+                f"{engine}_artifacts",
+                variables.get(f"{engine}_artifacts"),
+                out,
+                getattr(knowledge.engines.get(engine), "install_methods", ("archive", "package")),
+            )
             for engine in knowledge.artifact_engines
         }
         instances = _check_instances(variables.get("local_llm_instances"), out)
         _check_unique(instances, out)
         for path, instance in instances:
             _check_engine(path, instance, knowledge, artifacts, out, files)
+            check_version(path, instance, allowed, out)
             check_model_use(path, instance, models, files, out)
             _check_tier_use(path, instance, tiers, out)
             users = pools_used.setdefault(instance["pool"], {}).setdefault(instance["served_name"], [])
@@ -218,6 +237,8 @@ def _check_engine(
     artifact = listed[version]
     if artifact is not None and artifact["method"] == "archive":
         check_archive(f"{name}_artifacts[{version}]", artifact, files, out)
+    elif artifact is not None and artifact["method"] == "venv":
+        check_venv(f"{name}_artifacts[{version}]", artifact, files, out)
 
 
 def _check_tier_use(path: str, instance: dict[str, Any], tiers: set[str], out: Collector) -> None:

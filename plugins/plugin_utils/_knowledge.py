@@ -17,4 +17,5 @@ def collection_knowledge() -> Knowledge:
         engines={name: get_engine(name) for name in known_engines()},
         tiers=tuple(builtin_tiers()),
         tier_problems=tier_problems,
+        artifact_engines=tuple(known_engines()),
     )

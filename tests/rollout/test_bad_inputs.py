@@ -37,6 +37,10 @@ CASES = {
     ),
     "typo in a variable": ({"local_llm_rollout_serail": [1]}, ["local_llm_rollout_serail", "local_llm_rollout_serial"]),
     "missing model file": ({"local_llm_models": {"tiny": TINY}}, ["/nonexistent/model"]),
+    "more context than memory": (
+        with_instance(config={"context_tokens": 4194304, "parallel_requests": 256}),
+        ["llamacpp on RAM", "expected: at most", "Set context_tokens to"],
+    ),
     "freeze window": (
         {"local_llm_freeze_windows": [ALWAYS_FROZEN], "lab_parallel_requests": 7},
         ["freeze window stop", "local_llm_ignore_freeze=stop"],

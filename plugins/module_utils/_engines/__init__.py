@@ -10,8 +10,10 @@ import difflib
 
 from ansible_collections.local_llm.ops.plugins.module_utils._engines._base import Engine, EngineError
 from ansible_collections.local_llm.ops.plugins.module_utils._engines._llamacpp import ENGINE as LLAMACPP
+from ansible_collections.local_llm.ops.plugins.module_utils._engines._ollama import ENGINE as OLLAMA
+from ansible_collections.local_llm.ops.plugins.module_utils._engines._vllm import ENGINE as VLLM
 
-_ENGINES: dict[str, Engine] = {LLAMACPP.name: LLAMACPP}
+_ENGINES: dict[str, Engine] = {LLAMACPP.name: LLAMACPP, OLLAMA.name: OLLAMA, VLLM.name: VLLM}
 
 
 def known_engines() -> list[str]:

@@ -21,7 +21,7 @@ class EngineError(ValueError):
 class Option:
     """One key that a user may set under config of an instance.
 
-    kind is "int", "bool", "str", "list" (of texts) or "int_or_choice".
+    kind is "int", "bool", "str", "list" (of texts), "int_or_choice" or "share" (a number between 0 and 1).
     A later version of the collection that adds an option sets always_listed=False: the key then stays out of the
     completed configuration while it has its default, so that ids of releases made before do not change.
     """
@@ -82,6 +82,9 @@ def _expected(option: Option, value: Any) -> str:
         return "" if isinstance(value, bool) else "true or false, without quotes"
     if option.kind == "int":
         return "" if _is_int(value) and _in_range(value, option) else _range_text(option) + ", without quotes"
+    if option.kind == "share":
+        right = isinstance(value, float) and 0.0 < value < 1.0
+        return "" if right else "a number between 0 and 1, such as 0.9, without quotes"
     if option.kind == "int_or_choice":
         right = (_is_int(value) and _in_range(value, option)) or (isinstance(value, str) and value in option.choices)
         return "" if right else f"{_range_text(option)}, or one of: {choices}"

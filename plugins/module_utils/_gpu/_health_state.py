@@ -265,7 +265,7 @@ def _with_missing(before: dict[str, Any] | None, now: dict[str, Any] | None) -> 
     """Keep the names of cards that are gone, without counters, until as many cards are there again as before."""
     if before is None or now is None or len(now["gpus"]) >= len(before["gpus"]):
         return now
-    unknown = {"clock_event_seconds": {}, "replay_count": None, "nvlink_errors": None}
+    unknown: dict[str, Any] = {"clock_event_seconds": {}, "replay_count": None, "nvlink_errors": None}
     return {**now, "gpus": {**{uuid: dict(unknown) for uuid in before["gpus"]}, **now["gpus"]}}
 
 

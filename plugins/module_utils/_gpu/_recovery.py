@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery_causes import (
+    RUNGS,
     Cause,
     causes_of,
     same_cause,
     touches,
 )
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery_mark import under_way
 
-RUNGS = ("restart_app", "reset_gpu", "reboot", "hardware")
 HOUR_SECONDS = 3600.0
 # A rung that did not help is not tried again for the same cause within this time.
 RETRY_WINDOW_SECONDS = 24 * HOUR_SECONDS
@@ -242,12 +243,12 @@ def _passed_over(rung: str, mine: Sequence[Plain], host: Host, rules: Rules) -> 
 
 def _counting(memory: Memory, host: Host) -> list[Plain]:
     """Return the actions that count: of the last 7 days, not forgiven by a person, without the one under way."""
-    under_way = (memory.mark or {}).get("action_at_seconds")
+    open_actions = under_way(memory.mark, memory.actions)
     return [
         action
         for action in memory.actions
         if host.now_seconds - float(action["at_seconds"]) <= COUNT_WINDOW_SECONDS
-        and not (action["at_seconds"] == under_way and action["result"] == "started")
+        and action not in open_actions
         and not any(_forgives(entry, action) for entry in memory.cleared)
     ]
 
@@ -283,9 +284,10 @@ def _fill_gpus(plan: dict[str, Any], causes: Sequence[Cause], host: Host) -> Non
 
 
 def _fill_reboot(plan: dict[str, Any], memory: Memory, host: Host, rules: Rules) -> None:
-    """Set what a reboot needs: consent, unless the host was rebooted since it began to wait for one."""
+    """Set what a reboot needs: consent, unless the host was rebooted since it waits for one, or one is under way."""
     mark = memory.mark or {}
-    wanted = mark.get("rung") == "reboot"
+    rebooting = any(action["rung"] == "reboot" for action in under_way(memory.mark, memory.actions))
+    wanted = mark.get("rung") == "reboot" and (mark.get("waits_for") == "consent" or rebooting)
     if wanted and mark.get("boot_id") and host.boot_id and mark["boot_id"] != host.boot_id:
         plan["act"] = False
         plan["since_seconds"] = host.boot_seconds

@@ -15,7 +15,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._findings import sho
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import REMEDIES
 
 Plain = Mapping[str, Any]
-_LADDER = ("restart_app", "reset_gpu", "reboot", "hardware")
+# The remedies that are rungs, the mildest first; a person does what the others say.
+RUNGS = tuple(remedy for remedy in REMEDIES if remedy not in ("none", "configure"))
 _XID = re.compile(r"\bxid\b\D{0,3}(\d+)", re.IGNORECASE)
 
 
@@ -59,7 +60,7 @@ def causes_of(findings: Sequence[Plain], gpus: Sequence[Plain]) -> tuple[list[Ca
     """Return the failing findings as causes: those that a rung can mend, and those that only a person can."""
     known = {gpu["pci_address"]: gpu for gpu in gpus}
     causes = [_cause(item, known) for item in findings if item["status"] == "fail"]
-    return [one for one in causes if one.remedy in _LADDER], [one for one in causes if one.remedy not in _LADDER]
+    return [one for one in causes if one.remedy in RUNGS], [one for one in causes if one.remedy not in RUNGS]
 
 
 def same_cause(cause: Cause, action: Plain) -> bool:

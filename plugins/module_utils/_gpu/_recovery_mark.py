@@ -5,8 +5,11 @@
 """recovery.json on a host: what was drained for a recovery, which GPUs wait for hardware service, what people cleared.
 
 {"schema": 1, "mark": MARK | null, "parked": [PARKED], "cleared": [CLEARED]}
-MARK: {"since", "since_seconds", "by", "rung", "reason", "boot_id", "action_at_seconds", "waits_for", "message",
- "servers": [{"gateway", "pool", "server", "instance", "state", "share_percent"}], "services": [unit]}
+MARK: {"since", "since_seconds", "by", "rung", "reason", "boot_id", "action_at_seconds", "count_from_seconds",
+ "waits_for", "message", "services": [unit],
+ "servers": [{"gateway", "pool", "server", "instance", "state", "share_percent"}]}
+ rung and boot_id: of the step that has not ended, else null. action_at_seconds: of the action under way in state.json.
+ count_from_seconds: events after it count against that action.
 PARKED: {"pci_address" ("*": the whole host), "gpu_uuid", "at_seconds", "reason"}
 CLEARED: {"pci_address" ("*": all), "gpu_uuids", "at_seconds", "at", "reason", "by"}
 The mark is written before the first server is drained and goes when the last one is let in again.
@@ -27,6 +30,7 @@ FILE_NAME = "recovery.json"
 MODE = 0o600
 MAX_CLEARED = 100
 SERVER_KEYS = ("gateway", "pool", "server", "instance", "state", "share_percent")
+_NOTHING_UNDER_WAY = {"action_at_seconds": None, "count_from_seconds": None}
 
 Document = dict[str, Any]
 
@@ -74,9 +78,14 @@ def begin(
     by: str,
     boot_id: str | None,
     now_seconds: float,
-    action: bool,
+    act: bool,
+    verify_only: bool,
 ) -> Document:
-    """Return the document with the mark of a step. What was remembered first of a server stays: that was before us."""
+    """Return the document with the mark of a step. What was remembered first of a server stays: that was before us.
+
+    An action under way stays so until the next one is done. A step that does nothing keeps what the host waits for, and
+    one that only verifies a reboot keeps the boot from before it: either may be left half way and begun again.
+    """
     before = document["mark"] or {}
     known = {(one["gateway"], one["server"]): one for one in before.get("servers", ())}
     for server in servers:
@@ -87,14 +96,27 @@ def begin(
         "by": by or before.get("by", ""),
         "rung": rung,
         "reason": reason,
-        "boot_id": boot_id,
-        "action_at_seconds": now_seconds if action else before.get("action_at_seconds"),
-        "waits_for": None,
-        "message": "",
+        "boot_id": before.get("boot_id") if verify_only else boot_id,
+        "action_at_seconds": before.get("action_at_seconds"),
+        "count_from_seconds": before.get("count_from_seconds"),
+        "waits_for": None if act else before.get("waits_for"),
+        "message": "" if act else before.get("message", ""),
         "servers": [known[key] for key in sorted(known)],
         "services": sorted({*before.get("services", ()), *services}),
     }
     return {**document, "mark": mark}
+
+
+def act(document: Document, at_seconds: float, count_from_seconds: float) -> Document:
+    """Return the document of a host on which an action is under way: it waits for nobody."""
+    mark = {**document["mark"], "action_at_seconds": at_seconds, "count_from_seconds": count_from_seconds}
+    return {**document, "mark": {**mark, "waits_for": None, "message": ""}}
+
+
+def under_way(mark: Mapping[str, Any] | None, actions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the actions of the mark that have not ended: one for each cause, all of the same moment."""
+    at = (mark or {}).get("action_at_seconds")
+    return [one for one in actions if at is not None and one["at_seconds"] == at and one["result"] == "started"]
 
 
 def wait(
@@ -103,7 +125,7 @@ def wait(
     """Return the document of a host that waits: for consent to reboot, or for a person and hardware service."""
     mark = document["mark"]
     if mark is not None:
-        mark = {**mark, "waits_for": waits_for, "message": message, "action_at_seconds": None}
+        mark = {**mark, "waits_for": waits_for, "message": message, **_NOTHING_UNDER_WAY}
     parked = list(document["parked"])
     if waits_for == "person":
         found = {entry["pci_address"] for entry in parked}
@@ -121,9 +143,11 @@ def wait(
 
 
 def settle(document: Document) -> Document:
-    """Return the document once an action has ended, well or not: nothing is under way."""
+    """Return the document once an action has ended, well or not: nothing is under way, and no reboot is waited for."""
     mark = document["mark"]
-    return {**document, "mark": {**mark, "action_at_seconds": None} if mark else None}
+    if mark is not None:
+        mark = {**mark, **_NOTHING_UNDER_WAY, "rung": None, "boot_id": None}
+    return {**document, "mark": mark}
 
 
 def let_in(document: Document, instances: Sequence[str]) -> Document:

@@ -19,7 +19,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery impor
 
 Plain = Mapping[str, Any]
 Remembered = tuple[dict[str, Any], dict[str, Any]]
-INTERRUPTED = " [not concluded: the run that began it ended]"
+INTERRUPTED = "not concluded: the run that began it ended"
 
 
 PLAN_KEYS = (
@@ -72,17 +72,10 @@ def begun(
     boot_id: str | None,
     now_seconds: float,
 ) -> Remembered:
-    """Mark what is drained, and record the action of the plan as started, one entry for each of its causes.
-
-    A plan that only waits for consent records no action. One that verifies a reboot after the fact keeps its own.
-    """
+    """Mark what will be drained. Nothing counts as tried before acting()."""
     if plan["rung"] == "none":
         raise StepError("state=begun: the plan has no rung. Hand over the plan that state=planned returned.")
-    open_at = (document["mark"] or {}).get("action_at_seconds")
-    is_open = any(one["at_seconds"] == open_at and one["result"] == "started" for one in state["actions"])
-    keep = is_open and not plan["act"] and plan["waits_for"] != "consent"
-    acts = plan["waits_for"] != "consent" and not keep
-    document = mark_of.begin(
+    return state, mark_of.begin(
         document,
         rung=plan["rung"],
         reason=plan["reason"],
@@ -91,29 +84,35 @@ def begun(
         by=by,
         boot_id=boot_id,
         now_seconds=now_seconds,
-        action=acts,
+        act=plan["act"],
+        verify_only=not plan["act"] and plan["waits_for"] is None,
     )
-    if not acts:
-        return state, document
-    actions = [
-        {**one, "result": "failed", "reason": one["reason"] + INTERRUPTED}
-        if is_open and one["at_seconds"] == open_at and one["result"] == "started"
-        else one
-        for one in state["actions"]
-    ]
-    for cause in plan["causes"]:
-        actions.append(
-            {
-                "at_seconds": now_seconds,
-                "rung": plan["rung"],
-                "gpu_uuid": cause["gpu_uuid"],
-                "pci_address": cause["pci_address"],
-                "reason": cause["reason"],
-                "xid": cause["xid"],
-                "boot_id": boot_id,
-                "result": "started",
-            }
-        )
+
+
+def acting(
+    state: dict[str, Any],
+    document: dict[str, Any],
+    plan: Plain,
+    *,
+    boot_id: str | None,
+    boot_seconds: float | None,
+    now_seconds: float,
+) -> Remembered:
+    """Record the action of a plan as started, one entry for each of its causes; events count against it from now on.
+
+    After a reboot it is called again: the action stays, and events count from the boot on.
+    """
+    if document["mark"] is None:
+        raise StepError("state=acting: nothing is drained on this host. Begin first: state=begun.")
+    if plan["waits_for"] == "consent":
+        raise StepError("state=acting: the plan waits for consent, so there is nothing to do yet.")
+    opened = [one for one in mark_of.under_way(document["mark"], state["actions"]) if one["rung"] == plan["rung"]]
+    rebooted = plan["rung"] == "reboot" and any(boot_id is None or one.get("boot_id") != boot_id for one in opened)
+    if opened and (rebooted or not plan["act"]):
+        since = plan["since_seconds"] or boot_seconds or now_seconds
+        return state, mark_of.act(document, float(opened[0]["at_seconds"]), since)
+    actions = _interrupted(state["actions"], document) + _entries(plan, boot_id, now_seconds, "started", "")
+    document = mark_of.act(document, now_seconds, plan["since_seconds"] or now_seconds)
     return {**state, "actions": actions[-MAX_ACTIONS:]}, document
 
 
@@ -124,21 +123,40 @@ def verified(
     left = still_failing(plan, findings, document["parked"], gpus)
     if left:
         raise StepError(f"{plan['rung']} did not mend the host. It still finds: {'; '.join(left)}")
-    at = _open_action(document, "verified")
+    mark = document["mark"] or {}
+    at = mark.get("action_at_seconds")
+    if at is None:
+        raise StepError("state=verified: no action is under way on this host. Note it before the act: state=acting.")
     cleared = dict(state["cleared_at_seconds"])
-    since = plan["since_seconds"] or at
+    since = mark.get("count_from_seconds") or plan["since_seconds"] or at
     for address in addresses_of(plan):
         cleared[address] = max(since, float(cleared.get(address, 0.0)))
     state = {**state, "actions": _with_result(state["actions"], at, "verified", ""), "cleared_at_seconds": cleared}
     return state, mark_of.settle(document)
 
 
-def failed(state: dict[str, Any], document: dict[str, Any], why: str) -> Remembered:
-    """Record the open action as failed, with the reason. Nothing open: nothing changes."""
-    at = (document["mark"] or {}).get("action_at_seconds")
-    if at is None:
+def failed(
+    state: dict[str, Any],
+    document: dict[str, Any],
+    plan: Plain,
+    why: str,
+    *,
+    boot_id: str | None,
+    now_seconds: float,
+) -> Remembered:
+    """Record the open action as failed, with the reason.
+
+    A rung that could not even be taken, such as a reset of a GPU that a process holds, has not helped either: with its
+    plan it is recorded. Nothing open and no plan: nothing changes.
+    """
+    opened = mark_of.under_way(document["mark"], state["actions"])
+    if opened and (not plan or opened[0]["rung"] == plan["rung"]):
+        actions = _with_result(state["actions"], float(opened[0]["at_seconds"]), "failed", why)
+    elif plan and plan["act"] and plan["waits_for"] is None:
+        actions = _interrupted(state["actions"], document) + _entries(plan, boot_id, now_seconds, "failed", why)
+    else:
         return state, document
-    return {**state, "actions": _with_result(state["actions"], at, "failed", why)}, mark_of.settle(document)
+    return {**state, "actions": actions[-MAX_ACTIONS:]}, mark_of.settle(document)
 
 
 def waiting(
@@ -168,11 +186,26 @@ def addresses_of(plan: Plain) -> list[str]:
     return [str(gpu["pci_address"]).lower() for gpu in plan["gpus"]]
 
 
-def _open_action(document: Plain, state: str) -> float:
+def _entries(plan: Plain, boot_id: str | None, at_seconds: float, result: str, why: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "at_seconds": at_seconds,
+            "rung": plan["rung"],
+            "gpu_uuid": cause["gpu_uuid"],
+            "pci_address": cause["pci_address"],
+            "reason": f"{cause['reason']} [{why}]" if why else cause["reason"],
+            "xid": cause["xid"],
+            "boot_id": boot_id,
+            "result": result,
+        }
+        for cause in plan["causes"]
+    ]
+
+
+def _interrupted(actions: Sequence[Plain], document: Plain) -> list[dict[str, Any]]:
+    """Return the actions with the one as failed that an earlier run left under way."""
     at = (document["mark"] or {}).get("action_at_seconds")
-    if at is None:
-        raise StepError(f"state={state}: no action is under way on this host. Begin one first: state=begun.")
-    return float(at)
+    return [dict(one) for one in actions] if at is None else _with_result(actions, at, "failed", INTERRUPTED)
 
 
 def _with_result(actions: Sequence[Plain], at_seconds: float, result: str, why: str) -> list[dict[str, Any]]:

@@ -59,6 +59,15 @@ def _pip_directories() -> list[str]:
     return sorted(place for place in places if place.startswith("/") and Path(place).is_dir())
 
 
+def _layers(image: Path) -> str:
+    """Return the lower layers of a host: what LOCAL_LLM_LAB_LAYERS names (parted by colons), then the image."""
+    wanted = [Path(word) for word in os.environ.get("LOCAL_LLM_LAB_LAYERS", "").split(":") if word]
+    for layer in wanted:
+        if not layer.is_dir():
+            raise LabError(f"LOCAL_LLM_LAB_LAYERS: {layer} is no directory. Make it, or unset the variable.")
+    return ":".join(str(layer) for layer in [*wanted, image])
+
+
 def _write(path: Path, text: str, mode: int = 0o644) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -102,7 +111,9 @@ def mount(lab: Lab, host: Host, say: Callable[[str], None]) -> Path:
     image = images.ensure(host.suite, say)
     for name in ("disk", "work", "root"):
         (directory / name).mkdir(parents=True, exist_ok=True)
-    layers = f"lowerdir={image},upperdir={directory / 'disk'},workdir={directory / 'work'}"
+    layers = f"lowerdir={_layers(image)},upperdir={directory / 'disk'},workdir={directory / 'work'}"
+    if "LOCAL_LLM_LAB_LAYERS" in os.environ:
+        layers += ",redirect_dir=on"  # so that a directory of a layer can be renamed, as on a disk
     run("mount", "-t", "overlay", f"lab-{lab.name}-{host.name}", "-o", layers, str(root))
     _furnish(lab, host, root)
     return root

@@ -54,6 +54,79 @@ def test_it_fails_only_when_asked_to_and_names_the_nearest_setting() -> None:
         run(ram_total_bytes=8 * GIB, fail=True)
 
 
+def test_instances_that_are_not_judged_take_memory_and_refuse_nothing() -> None:
+    other = {**CHAT, "name": "other"}
+    wrong = {**other, "gpus": [7]}
+    result = run(instances=[CHAT, wrong], judge=["chat"], ram_total_bytes=32 * GIB, fail=True)
+    assert {entry["subject"].split(":")[0] for entry in result["findings"]} == {"chat"}
+    assert result["instances"][1]["status"] == "does_not_fit"
+    alone = run(ram_total_bytes=32 * GIB)["instances"][0]["fit"]["available_bytes"]
+    shared = run(instances=[CHAT, other], judge=["chat"], ram_total_bytes=32 * GIB)
+    assert shared["instances"][0]["fit"]["available_bytes"] < alone
+    tight = run(instances=[CHAT, other], judge=["chat"], ram_total_bytes=16 * GIB)
+    assert "GiB of RAM, beside other with" in tight["msg"]
+
+
+def gpu_info(status: str = "ok", driver: str = "580.95.05", gib: int = 80) -> dict[str, Any]:
+    gpu = {"index": 0, "name": "H100", "compute_capability": "9.0", "memory": {"total_bytes": gib * GIB}}
+    error = None if status == "ok" else "the kernel module is not loaded"
+    return {
+        "nvml": {"status": status, "error": error, "driver_version": driver},
+        "gpus": [gpu] if status == "ok" else [],
+    }
+
+
+def test_the_answer_of_gpu_info_is_taken_as_it_is() -> None:
+    result = run(gpu_info=gpu_info(gib=24))
+    assert result["instances"][0]["status"] == "fits"
+    assert "GPU" in result["instances"][0]["findings"][0]["subject"]
+    assert run(gpu_info=gpu_info(gib=8))["ok"] is False
+
+
+def test_gpus_that_cannot_be_read_make_the_answer_unknown_and_not_one_about_ram() -> None:
+    result = run(gpu_info=gpu_info("not_loaded"), ram_total_bytes=1 * GIB, fail=True, warn=True)
+    assert result["instances"][0]["status"] == "unknown"
+    assert "the kernel module is not loaded" in result["warnings"][0]
+    on_cpu = run(instances=[{**CHAT, "gpus": "none"}], gpu_info=gpu_info("not_loaded"), ram_total_bytes=32 * GIB)
+    assert on_cpu["instances"][0]["status"] == "fits"
+
+
+def test_a_task_of_gpu_info_that_was_skipped_counts_as_not_given() -> None:
+    skipped = {"skipped": True, "changed": False}
+    assert run(gpu_info=skipped, ram_total_bytes=32 * GIB)["instances"][0]["status"] == "fits"
+    assert run(gpu_info=skipped, ram_total_bytes=0)["instances"][0]["status"] == "unknown"
+
+
+def test_the_version_of_the_engine_tells_which_driver_it_needs() -> None:
+    model = {**Q4, "format": "safetensors"}
+    chat = {
+        **CHAT,
+        "engine": "vllm",
+        "engine_version": "0.33.0",
+        "config": get_engine("vllm").complete_config({}),
+    }
+    old = gpu_info(driver="570.133.20")
+    result = run(instances=[chat], models={"small": model}, gpu_info=old)
+    assert "found: 570.133.20; expected: at least 580" in result["msg"]
+    other_build = {**chat, "engine_version": "0.33.0+cu129"}
+    assert "at least" not in run(instances=[other_build], models={"small": model}, gpu_info=old)["msg"]
+    assert (
+        "at least" not in run(instances=[{**chat, "engine_version": "x"}], models={"small": model}, gpu_info=old)["msg"]
+    )
+
+
+def test_warnings_tell_what_speaks_against_it_and_what_is_not_known() -> None:
+    assert "warnings" not in run(ram_total_bytes=8 * GIB)
+    assert "llm_compat: FAIL chat" in run(ram_total_bytes=8 * GIB, warn=True)["warnings"][0]
+    assert run(ram_total_bytes=64 * GIB, warn=True)["warnings"] == []
+    assert "facts of model small are not there" in run(models={}, warn=True)["warnings"][0]
+
+
+def test_a_model_that_comes_later_is_no_word_now() -> None:
+    result = run(models={}, later=["small"], warn=True, fail=True)
+    assert (result["warnings"], result["findings"], result["ok"]) == ([], [], True)
+
+
 def test_bad_options_are_refused() -> None:
     with pytest.raises(AnsibleError, match=r"instances\[0\] has no engine"):
         run(instances=[{"name": "chat"}])

@@ -71,6 +71,12 @@ def begun(capsys: pytest.CaptureFixture[str], root: Path, plan: dict[str, Any], 
     )
 
 
+def acting(capsys: pytest.CaptureFixture[str], root: Path, plan: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+    """Drain nothing and begin the action."""
+    begun(capsys, root, plan, **arguments)
+    return run(capsys, root, "acting", plan=plan)
+
+
 def remembered(root: Path) -> dict[str, Any]:
     state: dict[str, Any] = json.loads((root / "health/state.json").read_text(encoding="utf-8"))
     return state
@@ -85,21 +91,25 @@ def test_planning_changes_nothing_on_a_bare_host(capsys: pytest.CaptureFixture[s
 
 def test_a_repair_is_remembered_from_drain_to_return(capsys: pytest.CaptureFixture[str], root: Path) -> None:
     plan = planned(capsys, root, health("reset_gpu"))["plan"]
-    before = time.time()
     first = begun(capsys, root, plan, services=["dcgm.service"])
     assert first["changed"]
     assert [server["server"] for server in first["servers"]] == ["gpu1-chat"]
-    assert first["since_seconds"] == pytest.approx(before, abs=5)
     assert first["recovery"]["mark"]["services"] == ["dcgm.service"]
     assert "gpu1-chat: drained for recovery since" in first["drained"]
     assert "by me on ctl" in first["drained"]
+    assert remembered(root)["actions"] == [], "a drain has tried nothing"
+
+    before = time.time()
+    acts = run(capsys, root, "acting", plan=plan)
+    assert acts["since_seconds"] == pytest.approx(before, abs=5)
+    assert acts["since_seconds"] > first["recovery"]["mark"]["since_seconds"], "what the drain saw does not count"
     assert remembered(root)["actions"][0]["result"] == "started"
 
     done = run(capsys, root, "verified", plan=plan, health=health())
     assert done["changed"]
     state = remembered(root)
     assert state["actions"][0]["result"] == "verified"
-    assert state["cleared_at_seconds"] == {GPU["pci_address"]: first["since_seconds"]}
+    assert state["cleared_at_seconds"] == {GPU["pci_address"]: acts["since_seconds"]}
     assert done["drained"], "it stays drained until the gateway was told"
 
     back = planned(capsys, root, health())
@@ -111,7 +121,7 @@ def test_a_repair_is_remembered_from_drain_to_return(capsys: pytest.CaptureFixtu
 
 def test_an_action_is_not_verified_while_its_gpu_fails(capsys: pytest.CaptureFixture[str], root: Path) -> None:
     plan = planned(capsys, root, health("reset_gpu"))["plan"]
-    begun(capsys, root, plan)
+    acting(capsys, root, plan)
     result = run(capsys, root, "verified", plan=plan, health=health("reset_gpu", 119))
     assert result["failed"]
     assert "reset_gpu did not mend the host. It still finds: xid: GPU 0: XID 119" in result["msg"]
@@ -120,27 +130,90 @@ def test_an_action_is_not_verified_while_its_gpu_fails(capsys: pytest.CaptureFix
 
 def test_a_failed_rung_leads_to_the_next(capsys: pytest.CaptureFixture[str], root: Path) -> None:
     plan = planned(capsys, root, health("reset_gpu"))["plan"]
-    begun(capsys, root, plan)
-    assert run(capsys, root, "failed", reason="nvidia-smi said no")["changed"]
+    acting(capsys, root, plan)
+    assert run(capsys, root, "failed", plan=plan, reason="nvidia-smi said no")["changed"]
     assert "[nvidia-smi said no]" in remembered(root)["actions"][0]["reason"]
     assert run(capsys, root, "failed", reason="again")["changed"] is False
     assert planned(capsys, root, health("reset_gpu"), consent="yes")["plan"]["rung"] == "reboot"
 
 
+def test_a_run_that_ends_while_it_drains_has_tried_nothing(capsys: pytest.CaptureFixture[str], root: Path) -> None:
+    for _run in range(3):
+        plan = planned(capsys, root, health("reset_gpu"), consent="yes")["plan"]
+        assert plan["rung"] == "reset_gpu"
+        begun(capsys, root, plan)
+    assert remembered(root)["actions"] == []
+
+
+def test_a_drain_after_an_action_that_was_left_under_way_leaves_it_so(
+    capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    acting(capsys, root, planned(capsys, root, health("reset_gpu"))["plan"])
+    for _run in range(2):
+        plan = planned(capsys, root, health("reset_gpu"), consent="yes")["plan"]
+        assert plan["rung"] == "reset_gpu"
+        begun(capsys, root, plan)
+    assert [one["result"] for one in remembered(root)["actions"]] == ["started"]
+    run(capsys, root, "acting", plan=plan)
+    assert [one["result"] for one in remembered(root)["actions"]] == ["failed", "started"]
+
+
+def test_a_rung_that_could_not_be_taken_is_not_tried_again(capsys: pytest.CaptureFixture[str], root: Path) -> None:
+    plan = planned(capsys, root, health("reset_gpu"))["plan"]
+    begun(capsys, root, plan)
+    assert run(capsys, root, "failed", plan=plan, reason="process 7 holds it")["recovery"]["mark"]["rung"] is None
+    assert "[process 7 holds it]" in remembered(root)["actions"][0]["reason"]
+    assert planned(capsys, root, health("reset_gpu"), consent="yes")["plan"]["rung"] == "reboot"
+
+
+def test_what_only_waits_is_no_failed_action(capsys: pytest.CaptureFixture[str], root: Path) -> None:
+    plan = planned(capsys, root, health("reboot", 79))["plan"]
+    begun(capsys, root, plan)
+    assert run(capsys, root, "acting", plan=plan)["failed"]
+    assert run(capsys, root, "failed", plan=plan, reason="x")["changed"] is False
+
+
+def test_after_a_reboot_events_count_from_the_boot(capsys: pytest.CaptureFixture[str], root: Path) -> None:
+    plan = planned(capsys, root, health("reboot", 79), consent="yes")["plan"]
+    before = acting(capsys, root, plan)
+    (root / "proc/sys/kernel/random/boot_id").write_text("b2\n", encoding="utf-8")
+    (root / "proc/uptime").write_text("-50.0 0\n", encoding="utf-8")
+    after = run(capsys, root, "acting", plan=plan)
+    assert after["since_seconds"] == pytest.approx(before["since_seconds"] + 50, abs=5)
+    assert run(capsys, root, "verified", plan=plan, health=health())["recovery"]["mark"]["boot_id"] is None
+    state = remembered(root)
+    assert [(one["rung"], one["result"]) for one in state["actions"]] == [("reboot", "verified")]
+    assert state["cleared_at_seconds"] == {"*": after["since_seconds"]}
+
+
+def test_a_fault_after_a_verified_reboot_is_a_new_one_while_the_host_is_still_drained(
+    capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    plan = planned(capsys, root, health("reboot", 79), consent="yes")["plan"]
+    acting(capsys, root, plan)
+    (root / "proc/sys/kernel/random/boot_id").write_text("b2\n", encoding="utf-8")
+    run(capsys, root, "acting", plan=plan)
+    run(capsys, root, "verified", plan=plan, health=health())
+    (root / "proc/sys/kernel/random/boot_id").write_text("b3\n", encoding="utf-8")
+    again = planned(capsys, root, health("reboot", 48), consent="yes")["plan"]
+    assert (again["rung"], again["act"], again["since_seconds"]) == ("reboot", True, None)
+
+
 def test_a_reset_that_the_driver_refuses_is_not_tried_for_another_fault(
     capsys: pytest.CaptureFixture[str], root: Path
 ) -> None:
-    begun(capsys, root, planned(capsys, root, health("reset_gpu"))["plan"])
+    acting(capsys, root, planned(capsys, root, health("reset_gpu"))["plan"])
     run(capsys, root, "failed", reason="reset not supported")
     assert planned(capsys, root, health("reset_gpu", 119), consent="yes")["plan"]["rung"] == "reboot"
 
 
 def test_what_was_drained_before_is_remembered_as_it_was_then(capsys: pytest.CaptureFixture[str], root: Path) -> None:
     plan = planned(capsys, root, health("reset_gpu"))["plan"]
-    begun(capsys, root, plan)
+    acting(capsys, root, plan)
     drained = [{**SERVERS[0], "admin_state": "drain", "share_percent": 0}, SERVERS[1]]
     again = run(capsys, root, "begun", plan=plan, instances=[INSTANCE], gateways={"gw1": drained})
     assert again["servers"][0]["state"] == "ready"
+    run(capsys, root, "acting", plan=plan)
     actions = remembered(root)["actions"]
     assert [one["result"] for one in actions] == ["failed", "started"]
     assert "not concluded" in actions[0]["reason"]
@@ -192,7 +265,11 @@ def test_a_host_without_consent_waits_and_a_reboot_by_hand_is_verified(
     after = planned(capsys, root, health("reboot", 79))["plan"]
     assert (after["act"], after["waits_for"], after["rung"]) == (False, None, "reboot")
     assert after["since_seconds"] == pytest.approx(time.time() - 100, abs=5)
-    opened = begun(capsys, root, after)
+    assert begun(capsys, root, after)["recovery"]["mark"]["waits_for"] == "consent"
+    assert planned(capsys, root, health("reboot", 79))["plan"]["act"] is False, "left half way it is verified again"
+    opened = run(capsys, root, "acting", plan=after)
+    assert opened["recovery"]["mark"]["waits_for"] is None
+    assert planned(capsys, root, health("reboot", 79))["plan"]["act"] is False
     assert opened["since_seconds"] == after["since_seconds"]
     run(capsys, root, "verified", plan=after, health=health())
     state = remembered(root)
@@ -204,7 +281,7 @@ def test_a_gpu_that_waits_for_service_is_let_in_after_a_person_clears_it(
     capsys: pytest.CaptureFixture[str], root: Path
 ) -> None:
     plan = planned(capsys, root, health("hardware", 64))["plan"]
-    begun(capsys, root, plan)
+    acting(capsys, root, plan)
     wait = run(capsys, root, "waiting", plan=plan, waits_for="person", message="replace the card")
     assert wait["recovery"]["parked"][0]["pci_address"] == GPU["pci_address"]
     assert planned(capsys, root, health())["plan"]["refused"]
@@ -234,8 +311,8 @@ def test_check_mode_tells_the_difference_and_writes_nothing(capsys: pytest.Captu
     plan = planned(capsys, root, health("reset_gpu"))["plan"]
     result = begun(capsys, root, plan, _ansible_check_mode=True)
     assert result["changed"]
-    assert result["diff"]["after"]["actions"][0]["rung"] == "reset_gpu"
-    assert result["diff"]["before"]["actions"] == []
+    assert result["diff"]["after"]["recovery"]["mark"]["rung"] == "reset_gpu"
+    assert result["diff"]["before"]["recovery"]["mark"] is None
     cleared = run(capsys, root, "cleared", gpu="all", reason="x", _ansible_check_mode=True)
     bundle = run(capsys, root, "bundle", bundle_name="20261121T070623Z", _ansible_check_mode=True)
     assert cleared["changed"]
@@ -244,7 +321,7 @@ def test_check_mode_tells_the_difference_and_writes_nothing(capsys: pytest.Captu
 
 
 def test_a_bundle_holds_what_the_host_remembers(capsys: pytest.CaptureFixture[str], root: Path) -> None:
-    begun(capsys, root, planned(capsys, root, health("reset_gpu"))["plan"])
+    acting(capsys, root, planned(capsys, root, health("reset_gpu"))["plan"])
     result = run(capsys, root, "bundle", bundle_name="20261121T070623Z", health=health("reset_gpu"))
     directory = Path(result["bundle"]["directory"])
     assert json.loads((directory / "recovery.json").read_text(encoding="utf-8"))["mark"]["rung"] == "reset_gpu"
@@ -259,6 +336,7 @@ def test_a_bundle_holds_what_the_host_remembers(capsys: pytest.CaptureFixture[st
         ("verified", {"plan": {"rung": "reboot"}, "health": {"findings": []}}, "no action is under way"),
         ("begun", {"plan": {"rung": "none"}}, "the plan has no rung"),
         ("begun", {}, "plan: it lacks rung, act"),
+        ("acting", {"plan": {"rung": "reboot"}}, "nothing is drained on this host"),
     ],
 )
 def test_a_step_out_of_order_is_refused_with_the_way_out(

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.local_llm.ops.plugins.module_utils import _preflight_host
 from ansible_collections.local_llm.ops.plugins.modules import llm_preflight
+from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.model_headers.model_files import write_gguf
 
 
 def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
@@ -51,6 +54,31 @@ def test_a_model_larger_than_the_disk_fails_when_asked_to(capsys: pytest.Capture
 def test_every_check_reports(capsys: pytest.CaptureFixture[str]) -> None:
     found = run(capsys)["findings"]
     assert {item["check"] for item in found} == {"systemd", "python", "prepared", "disk", "memory", "clock"}
+
+
+def test_it_tells_the_memory_and_reads_the_models_that_are_published(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(_preflight_host.read_published_models, "__defaults__", (str(tmp_path),))
+    for name in ("good", "bad"):
+        (tmp_path / name / "r1").mkdir(parents=True)
+        (tmp_path / name / "r1" / "manifest.json").write_text("{}")
+    write_gguf(tmp_path / "good" / "r1" / "m.gguf", {"general.architecture": "llama"}, [("a", [32, 4], 0)])
+    (tmp_path / "bad" / "r1" / "m.gguf").write_bytes(b"GGUF")
+    models = {
+        f"{name}@x": {"model": name, "model_revision": "r1", "model_entry": "m.gguf"}
+        for name in ("good", "bad", "absent")
+    }
+    result = run(capsys, models=models, fail=False)
+    assert result["memory_total_bytes"] > 0
+    assert list(result["models"]) == ["good@x"]
+    assert result["models"]["good@x"]["format"] == "gguf"
+    found = [item for item in result["findings"] if item["check"] == "model_facts"]
+    assert [(item["status"], item["subject"]) for item in found] == [("warn", "model bad@x")]
+
+
+def test_a_model_to_read_without_its_keys_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "models: x needs model, model_revision" in run(capsys, models={"x": {"model": "m"}})["msg"]
 
 
 def test_a_description_without_its_keys_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

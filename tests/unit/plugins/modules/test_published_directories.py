@@ -220,3 +220,31 @@ def test_nothing_is_removed_while_a_release_needs_one_version(
     assert call(engine_directory, engine="llamacpp", state="absent", check=True)["removed"] == ["2"]
     assert call(engine_directory, engine="llamacpp", state="absent")["removed"] == ["2"]
     assert not (tmp_path / "root/llamacpp").exists()
+
+
+def test_a_published_model_is_recognised_by_the_digest_of_its_manifest(call: Any) -> None:
+    digest = sha256_hex(canonical_json(FILES))
+    assert model(call, "checked", files={}, manifest_sha256=digest)["published"] is False
+    bring(call)
+    assert model(call, "checked", files={}, manifest_sha256=digest)["published"] is True
+    assert (
+        "wanted is manifest_sha256 = " + "0" * 64 in model(call, "checked", files={}, manifest_sha256="0" * 64)["msg"]
+    )
+    assert "is no SHA-256" in model(call, "checked", files={}, manifest_sha256="abc")["msg"]
+    assert "files is empty" in model(call, "present", files={}, manifest_sha256=digest)["msg"]
+
+
+def test_a_model_above_the_quota_is_refused_and_parts_that_have_come_do_not_count_twice(
+    call: Any, tmp_path: Path
+) -> None:
+    sizes = {"model.gguf": 7}
+    assert "the quota is 6, 1 too few" in model(call, "incoming", sizes=sizes, quota_bytes=6)["msg"]
+    assert not (tmp_path / "root").exists()
+    room = model(call, "incoming", sizes=sizes, quota_bytes=7)
+    parts = Path(room["incoming_path"], ".parts")
+    parts.mkdir()
+    (parts / "x.part").write_text("wei")
+    assert "msg" not in model(call, "incoming", sizes=sizes, quota_bytes=7)
+    Path(room["incoming_path"], "model.gguf").write_text(CONTENT)
+    assert model(call, "present")["published"] is True
+    assert sorted(path.name for path in (tmp_path / "root/tiny/r1").iterdir()) == ["manifest.json", "model.gguf"]

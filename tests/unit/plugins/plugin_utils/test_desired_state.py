@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import yaml
 
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding_line
-from ansible_collections.local_llm.ops.plugins.module_utils._release import validate_description
+from ansible_collections.local_llm.ops.plugins.module_utils._release import manifest_digest, validate_description
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
     KNOWN_VARIABLES,
@@ -32,6 +33,8 @@ DIGEST = hashlib.sha256(b"hello").hexdigest()
 OTHER_DIGEST = hashlib.sha256(b"other").hexdigest()
 FILES = {"/models/tiny/model.gguf": DIGEST, "/engines/llama.tar.gz": OTHER_DIGEST}
 
+LOCKS: dict[str, str] = {}
+
 
 class FakeFiles:
     """Files of a controller, kept in a dictionary of path to digest."""
@@ -44,6 +47,9 @@ class FakeFiles:
 
     def sha256(self, path: str) -> str:
         return FILES[path]
+
+    def text(self, path: str) -> str:
+        return LOCKS[path]
 
 
 def variables() -> dict[str, Any]:
@@ -166,7 +172,7 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], None], list[str]]] = [
     ("pools no mapping", put("local_llm_pools", ["chat"]), ["local_llm_pools", "a mapping"]),
     ("pool key", put("local_llm_pools", {"chat": {"max_queu": 1}}), ["local_llm_pools.chat.max_queu", "max_queue"]),
     ("artefacts no mapping", put("llamacpp_artifacts", "0.7.0"), ["llamacpp_artifacts", "a mapping"]),
-    ("source", model(source="hf"), ["local_llm_models.tiny.source", "hf", "directory"]),
+    ("source", model(source="htp"), ["local_llm_models.tiny.source", "htp", "Did you mean http?"]),
     ("model key", model(pat="/x"), ["local_llm_models.tiny.pat", "Did you mean path?"]),
     ("relative path", model(path="models/tiny"), ["local_llm_models.tiny.path", "models/tiny", "inventory_dir"]),
     ("no directory", model(path="/models/tyny"), ["local_llm_models.tiny.path", "/models/tyny", "mend the path"]),
@@ -180,7 +186,9 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], None], list[str]]] = [
     ("wrong sha256", model(files={"model.gguf": OTHER_DIGEST}), ["files[model.gguf]", DIGEST, OTHER_DIGEST]),
     ("no files", model(files={}), ["local_llm_models.tiny.files", "at least one file"]),
     ("path outside", model(files={"../x": DIGEST}), ["local_llm_models.tiny.files", "../x", "without .."]),
-    ("no entry", model(files={"a": DIGEST, "b": DIGEST}), ["local_llm_models.tiny.entry", "missing", "a, b"]),
+    ("no entry", model(files={"a.gguf": DIGEST, "b.gguf": DIGEST}), ["tiny.entry", "missing", "a.gguf, b.gguf"]),
+    ("pickle", model(files={"model.bin": DIGEST}), ["tiny.files", "model.bin, which", "pickle", "allow: [model.bin]"]),
+    ("all allowed", model(allow=["*"]), ["local_llm_models.tiny.allow", "Name the files"]),
     ("wrong entry", model(entry="modl.gguf"), ["local_llm_models.tiny.entry", "Did you mean model.gguf?"]),
     (
         "no archive",
@@ -231,6 +239,67 @@ def test_the_gateway_role_knows_the_same_keys_of_a_pool() -> None:
     role = Path(__file__).resolve().parents[4] / "roles" / "gateway" / "vars" / "main.yml"
     known = yaml.safe_load(role.read_text(encoding="utf-8"))
     assert sorted(POOL_FIELDS) == sorted(known["__gateway_pool_keys"] + known["__gateway_other_pool_keys"])
+
+
+HF: dict[str, Any] = {
+    "source": "hf",
+    "repo": "org/name",
+    "revision": "0" * 40,
+    "manifest_sha256": DIGEST,
+    "entry": "m.gguf",
+}
+HTTP: dict[str, Any] = {"source": "http", "url": "https://mirror/m", "revision": "r1", "files": {"m.gguf": DIGEST}}
+
+
+def remote(base: dict[str, Any], **values: Any) -> Callable[[dict[str, Any]], None]:
+    wanted = {key: value for key, value in {**base, **values}.items() if value is not None}
+    return lambda v: v["local_llm_models"].update(tiny=wanted)
+
+
+def test_models_from_a_hub_and_from_a_server_need_no_file_on_the_controller() -> None:
+    assert check(remote(HF)) == []
+    assert check(remote(HTTP)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (remote(HF, revision="main"), ["tiny.revision", "main", "40 hex digits"]),
+        (remote(HF, repo="name"), ["tiny.repo", "name", "owner/name"]),
+        (remote(HF, manifest_sha256=None), ["tiny.files", "manifest_sha256", "docs/models.md"]),
+        (remote(HF, manifest_sha256="abc"), ["tiny.manifest_sha256", "abc", "64 hex digits"]),
+        (remote(HF, files={"m.gguf": DIGEST}), ["tiny.manifest_sha256", "Correct files, or write"]),
+        (remote(HF, endpoint="hub"), ["tiny.endpoint", "hub", "https://"]),
+        (remote(HF, entry=None), ["tiny.entry", "missing", "the GGUF file"]),
+        (remote(HTTP, url="http://user:secret@mirror/m"), ["tiny.url", "http://mirror/m", "password"]),
+        (remote(HTTP, files={"x.py": DIGEST}), ["tiny.files", "x.py", "program code"]),
+    ],
+)
+def test_a_model_from_the_network_that_is_not_pinned_is_refused(change: Any, words: list[str]) -> None:
+    lines = check(change)
+    assert len(lines) == 1, lines
+    assert [word for word in words if word not in lines[0]] == []
+    assert "secret" not in lines[0]
+
+
+def test_the_release_depends_on_the_bytes_and_not_on_where_they_come_from(tmp_path: Path) -> None:
+    found = []
+    digest = manifest_digest({"m.gguf": DIGEST})
+    for base in (
+        HTTP,
+        {**HTTP, "url": "https://other/m"},
+        {**HTTP, "files": None, "manifest_sha256": digest, "entry": "m.gguf"},
+    ):
+        state = variables()
+        remote(base)(state)
+        state["local_llm_model_cache"] = str(tmp_path)
+        found.append(desired_releases(state, KNOWLEDGE, FakeFiles())["chat"])
+    assert len({release["release_id"] for release in found}) == 1
+    assert found[0]["model_bytes"] == 0
+    (tmp_path / "manifests").mkdir()
+    kept = {"schema": 1, "files": {"m.gguf": DIGEST}, "sizes": {"m.gguf": 12}}
+    (tmp_path / f"manifests/{digest}.json").write_text(json.dumps(kept), encoding="utf-8")
+    assert desired_releases(state, KNOWLEDGE, FakeFiles())["chat"]["model_bytes"] == 12
 
 
 def test_an_unused_model_may_be_missing_on_the_controller() -> None:
@@ -297,7 +366,7 @@ def test_a_pool_with_two_contents_is_warned_about() -> None:
 
 ROOT = Path(__file__).parents[4]
 # Groups that a rollout makes with add_host, no variables.
-GROUPS = {"local_llm_rollout", "local_llm_settle"}
+GROUPS = {"local_llm_mend", "local_llm_rollout", "local_llm_settle"}
 
 
 def test_the_known_variables_are_those_that_roles_and_playbooks_use() -> None:
@@ -309,7 +378,7 @@ def test_the_known_variables_are_those_that_roles_and_playbooks_use() -> None:
 
 def test_the_known_defaults_are_those_of_the_public_roles() -> None:
     defaults = [yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text(encoding="utf-8"))
-                for role in ("gateway", "host", "llamacpp")]  # fmt: skip
+                for role in ("gateway", "host", "llamacpp", "ollama", "vllm")]  # fmt: skip
     assert set(ROLE_VARIABLES) == {name for values in defaults for name in values}
 
 
@@ -376,3 +445,29 @@ def test_a_checksum_that_does_not_match_says_which_is_the_files_and_which_the_in
     line = check(change)[0]
     assert f"the file /models/tiny/model.gguf has SHA-256 {DIGEST}" in line
     assert f"the inventory's {wrong}" in line
+
+
+def vllm(**artifact: Any) -> list[str]:
+    values = variables()
+    values["local_llm_instances"][0].update(engine="vllm", engine_version="0.33.0", config={})
+    values["vllm_artifacts"] = {"0.33.0": {"method": "venv", "requirements": ["vllm==0.33.0"], **artifact}}
+    found = check_desired({"gpu1": values}, {"gw1": {}}, KNOWLEDGE, FakeFiles())
+    return [f"{item['subject']} {item['observed']} {item['action']}" for item in found]
+
+
+def test_a_python_environment_is_held_to_its_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert vllm() == []
+    for artifact, words in (
+        ({"requirements": ["vllm>=0.33"]}, ["vllm_artifacts[0.33.0].requirements", "vllm>=0.33", "Pin it exactly"]),
+        ({"lock_file": "lock"}, ["vllm_artifacts[0.33.0].lock_file", "whole path"]),
+        ({"lock_file": "/lock"}, ["vllm_artifacts[0.33.0].lock_file", "/lock", "mend the path"]),
+        ({"requirement": ["x"]}, ["vllm_artifacts[0.33.0].requirement", "Did you mean requirements"]),
+        ({"method": "package"}, ["vllm_artifacts[0.33.0].method", "package", "venv"]),
+        ({"index_url": "ftp://x"}, ["vllm_artifacts[0.33.0].index_url", "ftp://x", "https://"]),
+    ):
+        found = " | ".join(vllm(**artifact))
+        for word in words:
+            assert word in found, (artifact, found)
+    monkeypatch.setitem(FILES, "/lock", DIGEST)
+    monkeypatch.setitem(LOCKS, "/lock", "vllm==0.33.0 --hash=sha256:" + "a" * 64 + "\ntorch==2.0\n")
+    assert "torch==2.0" in " | ".join(vllm(lock_file="/lock"))

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery import (
-    RUNGS,
     UNSUPPORTED,
     Host,
     Memory,
@@ -22,7 +21,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery impor
     reset_unsupported,
     still_failing,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery_causes import touches
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._recovery_causes import RUNGS, touches
 
 NOW = 1_000_000.0
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -219,10 +218,27 @@ def test_consent_is_not_asked_for_milder_steps() -> None:
 @pytest.mark.parametrize("under_way", [None, NOW - MINUTE])
 def test_a_host_that_was_rebooted_meanwhile_is_verified_not_rebooted_again(under_way: float | None) -> None:
     started = [action("reboot", MINUTE, "started", 79)] if under_way else []
-    memory = {"mark": mark("chat", boot_id="b0", waits_for="consent", action_at_seconds=under_way)}
+    waits_for = None if under_way else "consent"
+    memory = {"mark": mark("chat", boot_id="b0", waits_for=waits_for, action_at_seconds=under_way)}
     plan = plan_for([xid(79, "reboot")], *started, consent="no", memory=memory)
     assert (plan["rung"], plan["act"], plan["waits_for"]) == ("reboot", False, None)
     assert plan["since_seconds"] == HOST.boot_seconds
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"rung": "reboot"},
+        {"rung": None, "boot_id": None},
+        {"rung": "reboot", "action_at_seconds": NOW - DAY},
+        {"rung": "reset_gpu", "waits_for": "person"},
+    ],
+    ids=["left while it drained", "ended", "an action that ended", "waits for service"],
+)
+def test_a_boot_long_after_a_repair_is_no_reboot_for_the_next_fault(left: dict[str, Any]) -> None:
+    memory = {"mark": mark("chat", **{"boot_id": "b0", **left})}
+    plan = plan_for([xid(79, "reboot")], action("reboot", DAY, "verified", 48), memory=memory)
+    assert (plan["rung"], plan["act"], plan["since_seconds"]) == ("reboot", True, None)
 
 
 def test_a_step_that_a_dead_controller_left_is_done_again_once() -> None:
@@ -363,6 +379,16 @@ def test_a_gpu_that_waits_for_service_does_not_keep_another_from_its_repair() ->
     assert (plan["rung"], plan["instances"]) == ("reset_gpu", ["one0"])
     done = plan_for(findings[:1], instances=PER_GPU, memory={**memory, "mark": mark("one0", "one2")})
     assert (done["rung"], done["readmit"], done["refused"]) == ("none", ["one0"], None)
+
+
+@pytest.mark.parametrize("whole_host", ["fails", "waits for service"])
+def test_while_the_whole_host_fails_only_what_uses_no_gpu_comes_back(whole_host: str) -> None:
+    fleet: list[dict[str, Any]] = [*PER_GPU[:1], *ALL, {"name": "plain", "pool": "cpu", "gpus": "none"}]
+    memory: dict[str, Any] = {"mark": mark("one0", "chat", "plain")}
+    if whole_host == "waits for service":
+        memory["parked"] = [{"pci_address": "*", "gpu_uuid": None, "at_seconds": NOW, "reason": "no GPU answers"}]
+    findings = [fail("nvml_hang", "reboot", None)] if whole_host == "fails" else []
+    assert plan_for(findings, instances=fleet, memory=memory)["readmit"] == ["plain"]
 
 
 def test_an_instance_does_not_come_back_to_a_gpu_that_needs_a_person() -> None:
