@@ -63,7 +63,7 @@ def run_module(**options: Any) -> tuple[dict[str, Any], float]:
 def make_file(path: Path, megabytes: int) -> None:
     """Write random bytes."""
     with path.open("wb") as stream:
-        for _ in range(megabytes):
+        for _megabyte in range(megabytes):
             stream.write(os.urandom(1_000_000))
 
 
@@ -95,7 +95,7 @@ def measure(work: Path, count: int) -> int:
     manifest = {"schema": 1, "files": {"model.gguf": digest}, "sizes": {"model.gguf": count * 1_000_000}}
     (model / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     ratios, speeds, peaks = [], [], []
-    for _ in range(ROUNDS):
+    for _round in range(ROUNDS):
         _digest, theirs = sha256sum(model / "model.gguf")
         result, peak = run_module(state="verified", directory=str(model))
         ratios.append(theirs / result["seconds"])

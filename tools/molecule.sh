@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # The molecule scenarios, each in a lab of its own: check, converge, idempotence, verify, remove, verify.
-#   tools/molecule.sh                   all scenarios
+#   tools/molecule.sh                   all scenarios but those on demand (LOCAL_LLM_ALL_SCENARIOS=1: these too)
 #   tools/molecule.sh host gateway      only these
 #   MOLECULE_COMMAND=converge tools/molecule.sh host    one step, and the lab stays (end it: MOLECULE_COMMAND=destroy)
 set -euo pipefail
@@ -31,6 +31,7 @@ run_scenario() {
 }
 
 scenarios=("$@")
+named=$#
 if [ ${#scenarios[@]} -eq 0 ]; then
     mapfile -t scenarios < <(find molecule -mindepth 2 -maxdepth 2 -name molecule.yml -printf '%h\n' | xargs -n 1 basename | sort)
 fi
@@ -44,6 +45,11 @@ for scenario in "${scenarios[@]}"; do
         continue
     }
     say "molecule: scenario $number of ${#scenarios[@]}"
+    # A scenario that costs too much for every run says so in a file; it runs when it is named.
+    if [ "$named" -eq 0 ] && [ -f "molecule/$scenario/on_demand" ] && [ "${LOCAL_LLM_ALL_SCENARIOS:-}" != 1 ]; then
+        warn "scenario $scenario is left out: $(<"molecule/$scenario/on_demand")"
+        continue
+    fi
     # A scenario that needs something special of this machine says what is missing, and is left out.
     if [ -x "molecule/$scenario/skip_reason.sh" ] && ! reason=$("molecule/$scenario/skip_reason.sh"); then
         warn "scenario $scenario is skipped: $reason"

@@ -111,7 +111,7 @@ options:
     description: For V(waiting). Consent to a reboot, or a person and hardware service.
     type: str
     choices: [consent, person]
-  message:
+  advice:
     description: For V(waiting). What to do, for whoever finds the host.
     type: str
     default: ''
@@ -325,7 +325,7 @@ def main() -> None:
             "by": {"type": "str", "default": ""},
             "reason": {"type": "str", "default": ""},
             "waits_for": {"type": "str", "choices": ["consent", "person"]},
-            "message": {"type": "str", "default": ""},
+            "advice": {"type": "str", "default": ""},
             "gpu": {"type": "str"},
             "snapshot": {"type": "dict", "default": {}},
             "bundle_name": {"type": "str"},

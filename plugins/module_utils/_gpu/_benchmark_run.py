@@ -128,7 +128,7 @@ def cpu_list(text: str) -> list[int] | None:
     """Return the numbers in a list such as 0-3,8; None when there is none."""
     numbers: list[int] = []
     for part in text.strip().split(",") if text.strip() else []:
-        first, _, last = part.partition("-")
+        first, _dash, last = part.partition("-")
         numbers += range(int(first), int(last or first) + 1)
     return numbers or None
 

@@ -53,7 +53,6 @@ class LogSource(Protocol):
 
     def lines(self) -> Iterator[LogLine]:
         """Yield the new lines, oldest first. Raises OSError when they may not be read."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def tensor_peak(
     if rate is None or not multiprocessors or not sm_max_mhz:
         return None
     share, first = DTYPE_RATES[dtype]
-    major, _, minor = str(capability).partition(".")
+    major, _dot, minor = str(capability).partition(".")
     if (int(major), int(minor)) < first:
         return None
     if capability in HALVED_ON_GEFORCE and "geforce" in (name or "").lower():

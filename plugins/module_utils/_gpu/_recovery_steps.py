@@ -48,7 +48,7 @@ def step(
     if name == "failed":
         return record.failed(state, document, plan, options["reason"], boot_id=boot, now_seconds=now)
     if name == "waiting":
-        return record.waiting(state, document, plan, options["waits_for"], options["message"], now)
+        return record.waiting(state, document, plan, options["waits_for"], options["advice"], now)
     if name == "let_in":
         return state, mark_of.let_in(document, [one["name"] for one in options["instances"]])
     address = record.check_address(options["gpu"])

@@ -12,6 +12,8 @@ Times and samples stay raw; _benchmark_gpu.py makes figures of them.
 
 from __future__ import annotations
 
+# What both files share is known at run time only.
+# pylint: disable=used-before-assignment
 import importlib
 import json
 import os
@@ -169,7 +171,7 @@ class Bench:
         # Random numbers, as zeros would draw less power than real work and so run faster.
         if name == "fp8":
             left, right = (
-                torch.randn(size, size, dtype=torch.bfloat16, device=place).to(getattr(torch, kind)) for _ in "ab"
+                torch.randn(size, size, dtype=torch.bfloat16, device=place).to(getattr(torch, kind)) for _side in "ab"
             )
             one = torch.ones((), dtype=torch.float32, device=place)
             right = right.t()  # the library takes the second factor by columns
@@ -177,7 +179,7 @@ class Bench:
             def work() -> None:
                 torch._scaled_mm(left, right, scale_a=one, scale_b=one, out_dtype=torch.bfloat16, use_fast_accum=True)
         else:
-            left, right = (torch.randn(size, size, dtype=getattr(torch, kind), device=place) for _ in "ab")
+            left, right = (torch.randn(size, size, dtype=getattr(torch, kind), device=place) for _side in "ab")
             product = torch.empty(size, size, dtype=getattr(torch, kind), device=place)
             torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
 

@@ -90,7 +90,8 @@ def bring_packages(directory: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
     command += ["--python-version", "3.11", "--require-hashes", "--dest", str(directory), "--requirement", str(part)]
     index = os.environ.get("LOCAL_LLM_LAB_TORCH_INDEX")
-    done = subprocess.run([*command, *(["--extra-index-url", index] if index else [])], capture_output=True, text=True)
+    more = ["--extra-index-url", index] if index else []
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(
             f"pip could not bring the packages: {done.stderr.strip().splitlines()[-1:]}. Where the usual index has no "

@@ -258,7 +258,7 @@ def test_a_host_without_consent_waits_and_a_reboot_by_hand_is_verified(
     plan = planned(capsys, root, health("reboot", 79))["plan"]
     assert begun(capsys, root, plan)["changed"]
     assert remembered(root)["actions"] == []
-    wait = run(capsys, root, "waiting", plan=plan, waits_for="consent", message="reboot it")
+    wait = run(capsys, root, "waiting", plan=plan, waits_for="consent", advice="reboot it")
     assert "waits for consent to reboot. reboot it" in wait["drained"]
     assert wait["recovery"]["parked"] == []
     (root / "proc/sys/kernel/random/boot_id").write_text("b2\n", encoding="utf-8")
@@ -282,7 +282,7 @@ def test_a_gpu_that_waits_for_service_is_let_in_after_a_person_clears_it(
 ) -> None:
     plan = planned(capsys, root, health("hardware", 64))["plan"]
     acting(capsys, root, plan)
-    wait = run(capsys, root, "waiting", plan=plan, waits_for="person", message="replace the card")
+    wait = run(capsys, root, "waiting", plan=plan, waits_for="person", advice="replace the card")
     assert wait["recovery"]["parked"][0]["pci_address"] == GPU["pci_address"]
     assert planned(capsys, root, health())["plan"]["refused"]
     cleared = run(capsys, root, "cleared", gpu=GPU["pci_address"].upper(), reason="card replaced", by="me")

@@ -302,7 +302,7 @@ def test_a_cache_holds_files_by_digest_and_many_processes_fetch_once(
         by_digest=True,
     )
     children = []
-    for _ in range(5):
+    for _turn in range(5):
         child = os.fork()
         if child == 0:
             code = 1

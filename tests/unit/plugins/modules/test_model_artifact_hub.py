@@ -27,8 +27,8 @@ REPOSITORY = {
     "pytorch_model.bin": b"pickle" * 1000,
     "README.md": b"# read me",
 }
-PINNED = {name: hashlib.sha256(REPOSITORY[name]).hexdigest() for name in ("model.safetensors", "config.json",
-                                                                         "tokenizer.json")}  # fmt: skip
+PINNED_FILES = ("model.safetensors", "config.json", "tokenizer.json")
+PINNED = {name: hashlib.sha256(REPOSITORY[name]).hexdigest() for name in PINNED_FILES}
 Call = Callable[..., dict[str, Any]]
 
 

@@ -22,9 +22,9 @@ def run(name: str, host: dict[str, Any], context: Context | None = None) -> list
     return check.run(check, host, context or Context())
 
 
-def one(name: str, /, *, expected: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+def one(check: str, /, *, expected: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """Return the only finding about a host with one card that is altered; a broken card must give exactly one."""
-    (found,) = run(name, snapshot([gpu(0, **changes)]), Context(expected=expected or {}))
+    (found,) = run(check, snapshot([gpu(0, **changes)]), Context(expected=expected or {}))
     return found
 
 

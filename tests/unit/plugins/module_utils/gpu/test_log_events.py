@@ -183,7 +183,7 @@ def test_an_endless_line_is_read_and_cut() -> None:
 
 def test_a_megabyte_of_garbage_is_read_fast_and_yields_nothing() -> None:
     chance = random.Random(7)
-    garbage = bytes(chance.getrandbits(8) for _ in range(1 << 20)).decode("utf-8", "replace")
+    garbage = bytes(chance.getrandbits(8) for _byte in range(1 << 20)).decode("utf-8", "replace")
     started = time.monotonic()
     assert read(garbage) == []
     assert read(*garbage.split("\n")) == []

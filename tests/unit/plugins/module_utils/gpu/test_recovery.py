@@ -63,7 +63,7 @@ def action(
 def plan_for(
     findings: list[dict[str, Any]],
     *actions: dict[str, Any],
-    instances: list[dict[str, Any]] = ALL,
+    instances: list[dict[str, Any]] | None = None,
     gateways: dict[str, list[dict[str, Any]]] | None = None,
     host: Host = HOST,
     consent: str = "yes",
@@ -71,7 +71,14 @@ def plan_for(
     **rules: Any,
 ) -> dict[str, Any]:
     remembered = Memory(actions=actions, **(memory or {}))
-    return decide(findings, remembered, instances, gateways or {}, host, Rules(consent=consent, **rules))
+    return decide(
+        findings,
+        remembered,
+        ALL if instances is None else instances,
+        gateways or {},
+        host,
+        Rules(consent=consent, **rules),
+    )
 
 
 def server(name: str, admin: str = "ready", operational: str = "up", pool: str = "chat") -> dict[str, Any]:
