@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+with contextlib.suppress(ImportError):
+    # ansible-core brings it along; only ansible-test's import check runs without it, and uses nothing of it.
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
 
