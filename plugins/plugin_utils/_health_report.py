@@ -39,7 +39,7 @@ def build_health_report(
         "made_at": made_at,
         "status": max((host["status"] for host in hosts), key=STATUSES.index, default="unknown"),
         "summary": _summary(hosts, counts),
-        "next_steps": _next_steps(counts),
+        "next_steps": _next_steps(hosts, counts),
         "counts": counts,
         "hosts": sorted(hosts, key=lambda host: -STATUSES.index(host["status"])),
         "versions": dict(versions or {}),
@@ -210,13 +210,34 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _next_steps(counts: Mapping[str, int]) -> str:
-    steps = []
-    if counts["out_of_service"]:
-        steps.append(
-            "Let the ladder repair what must leave service, drained first: "
-            "`ansible-playbook local_llm.ops.health -e remediate=true`. See first what it would do: add `--check`."
-        )
+def _next_steps(hosts: list[dict[str, Any]], counts: Mapping[str, int]) -> str:
+    """Return what to do next; each host stands under the one thing that helps it."""
+    asked: dict[str, list[str]] = {step: [] for step in _STEPS}
+    for host in hosts:
+        if host["status"] == "out_of_service":
+            asked[_step(host)].append(host["host"])
+    steps = [words.format(hosts=",".join(asked[step])) for step, words in _STEPS.items() if asked[step]]
     if counts["unknown"]:
         steps.append("Look at the hosts that did not answer: network, power, SSH, sudo; then run it again.")
     return " ".join(steps)
+
+
+_STEPS = {
+    "ladder": "Let the ladder repair what must leave service, drained first: "
+    "`ansible-playbook local_llm.ops.health -e remediate=true --limit {hosts}`. "
+    "See first what it would do: add `--check`.",
+    "consent": "A reboot waits for your consent: `ansible-playbook local_llm.ops.health -e remediate=true "
+    "-e local_llm_reboot_consent=yes --limit {hosts}`.",
+    "service": "{hosts}: drained, and waits for hardware service. Open a case with the evidence bundle; what to do "
+    "after the part was replaced stands in docs/runbooks/gpu_recovery.md.",
+    "person": "{hosts}: no repair by itself helps. Do what stands under the findings.",
+}
+
+
+def _step(host: Mapping[str, Any]) -> str:
+    mark = " ".join(str(item["observed"]) for item in host["findings"] if item["check"] == "recovery")
+    if "waits for consent" in mark:
+        return "consent"
+    if "waits for hardware service" in mark:
+        return "service"
+    return "person" if host["remedy"] in ("none", "configure") else "ladder"

@@ -366,7 +366,7 @@ def test_a_pool_with_two_contents_is_warned_about() -> None:
 
 ROOT = Path(__file__).parents[4]
 # Groups that a rollout makes with add_host, no variables.
-GROUPS = {"local_llm_mend", "local_llm_rollout", "local_llm_settle"}
+GROUPS = {"local_llm_mend", "local_llm_unwell", "local_llm_rollout", "local_llm_settle"}
 
 
 def test_the_known_variables_are_those_that_roles_and_playbooks_use() -> None:

@@ -150,6 +150,22 @@ def test_gpus_that_are_gone_have_rows_of_their_own_by_address() -> None:
     assert render_health_html(made)
 
 
+@pytest.mark.parametrize(
+    ("mark", "remedy", "words"),
+    [
+        ("", "reset_gpu", "-e remediate=true --limit gpu1"),
+        ("gpu1-chat: drained ...; waits for consent to reboot", "reboot", "local_llm_reboot_consent=yes --limit gpu1"),
+        ("gpu1-chat: drained ...; waits for hardware service", "hardware", "waits for hardware service"),
+        ("", "configure", "Do what stands under the findings"),
+    ],
+)
+def test_next_step_is_the_one_that_helps_this_host(mark: str, remedy: str, words: str) -> None:
+    waiting = [found("warn", "recovery", observed=mark)] if mark else []
+    made = report(gpu1=answer(found("fail", "gpu_lost", 1), *waiting, status="out_of_service", remedy=remedy))
+    assert words in made["next_steps"]
+    assert made["next_steps"].count("gpu1") == (0 if not made["next_steps"] else 1)
+
+
 def test_page_escapes_what_hosts_say_and_runs_no_script() -> None:
     page = render_health_html(report(gpu1=answer(found("warn", "xid", observed="<script>alert(1)</script>"))))
     assert "<script" not in page
