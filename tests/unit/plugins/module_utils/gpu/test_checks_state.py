@@ -17,7 +17,12 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._registry impor
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._snapshot import recovery_line
 from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.gpu.snapshots import snapshot
 
-STATE = {"path": "/var/lib/local_llm/health/state.json", "problem": None, "cleared_at_seconds": {}, "actions": []}
+STATE: dict[str, Any] = {
+    "path": "/var/lib/local_llm/health/state.json",
+    "problem": None,
+    "cleared_at_seconds": {},
+    "actions": [],
+}
 
 
 def status(name: str, **changes: Any) -> str:
