@@ -199,6 +199,7 @@ def publish(incoming: str, final: str, manifest: dict[str, Any]) -> None:
             os.chmod(full, 0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
             if stat.S_ISREG(mode):
                 _sync(full)
+        _sync(directory)
     path = os.path.join(incoming, MANIFEST)
     with open(path, "w", encoding="utf-8") as stream:
         json.dump(manifest, stream, sort_keys=True, indent=1, ensure_ascii=False)
@@ -210,8 +211,11 @@ def publish(incoming: str, final: str, manifest: dict[str, Any]) -> None:
         os.chown(incoming, 0, 0)
     os.chmod(incoming, 0o755)
     make_directories(os.path.dirname(final))
+    _sync(incoming)
     os.rename(incoming, final)
     _sync(os.path.dirname(final))
+    # The directory above may have been made just now.
+    _sync(os.path.dirname(os.path.dirname(final)))
 
 
 def remove_tree(path: str, trash: str) -> None:
@@ -219,4 +223,7 @@ def remove_tree(path: str, trash: str) -> None:
     make_directories(os.path.dirname(trash))
     shutil.rmtree(trash, ignore_errors=True)
     os.rename(path, trash)
+    # A power cut must not find it half deleted under its name.
+    _sync(os.path.dirname(path))
+    _sync(os.path.dirname(trash))
     shutil.rmtree(trash)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.local_llm.ops.plugins.module_utils._model_retention import WANTED_STATES
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
     LABEL,
     RELATIVE_PATH,
@@ -17,6 +18,9 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema impo
 COMMIT = Name(r"[0-9a-f]{40}", "the 40 hex digits of a commit, in small letters; branches and tags move")
 REPOSITORY = Name(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*", "owner/name, as the hub shows it")
 
+# What the playbook models keeps it as; without a word the retention policy decides.
+STATE = Field("str", choices=WANTED_STATES)
+
 MODEL_FIELDS: dict[str, dict[str, Field]] = {
     "directory": {
         "source": Field("str", required=True),
@@ -25,6 +29,7 @@ MODEL_FIELDS: dict[str, dict[str, Field]] = {
         "files": Field("dict", required=True),
         "entry": Field("str", name=RELATIVE_PATH),
         "allow": Field("list", default=[]),
+        "state": STATE,
     },
     "hf": {
         "source": Field("str", required=True),
@@ -37,6 +42,7 @@ MODEL_FIELDS: dict[str, dict[str, Field]] = {
         "include": Field("list", default=[]),
         "exclude": Field("list", default=[]),
         "allow": Field("list", default=[]),
+        "state": STATE,
     },
     "http": {
         "source": Field("str", required=True),
@@ -46,5 +52,6 @@ MODEL_FIELDS: dict[str, dict[str, Field]] = {
         "manifest_sha256": Field("str", name=SHA256),
         "entry": Field("str", name=RELATIVE_PATH),
         "allow": Field("list", default=[]),
+        "state": STATE,
     },
 }

@@ -95,7 +95,9 @@ POOL_FIELDS: dict[str, Field] = {
     "port": Field("int", minimum=1, maximum=65535),
     "description": Field("str"),
     "slo_tier": Field("str", name=SLUG),
+    "slo": Field("dict"),
     "min_available": Field("int", minimum=0),
+    "capacity": Field("dict"),
 }
 
 ARTIFACT_FIELDS: dict[str, dict[str, Field]] = {
@@ -126,19 +128,41 @@ ARTIFACT_FIELDS: dict[str, dict[str, Field]] = {
 MEASURING_FIELDS: dict[str, dict[str, Field]] = {
     "local_llm_benchmark": {
         key: Field("any")
-        for key in ("users", "requests", "prompt_tokens", "output_tokens", "max_seconds", "request_timeout_seconds")
+        for key in (
+            "users",
+            "requests",
+            "warmup_requests",
+            "rounds",
+            "pause_seconds",
+            "prompt_tokens",
+            "output_tokens",
+            "max_seconds",
+            "request_timeout_seconds",
+        )
     },
-    "local_llm_quality": {key: Field("any") for key in ("suite", "min_similarity", "min_pass_share")},
+    "local_llm_quality": {
+        "suite": Field("list"),
+        "suite_file": Field("str"),
+        "compare": Field("str", choices=("auto", "exact", "checks")),
+        "min_similarity": Field("number", minimum=0, maximum=1),
+        "min_pass_share": Field("number", minimum=0, maximum=1),
+        "embedding": Field("dict"),
+        "models": Field("dict"),
+        "pools": Field("dict"),
+    },
 }
 
 # Every variable of a site that roles and playbooks read; a unit test holds the list equal to what they use.
 VARIABLE_PREFIX = "local_llm_"
 KNOWN_VARIABLES: tuple[str, ...] = (
+    "local_llm_accept_without_evidence",
     "local_llm_address",
     "local_llm_allow_pool_outage",
+    "local_llm_allow_short_pools",
     "local_llm_allow_unsafe_versions",
     "local_llm_benchmark",
     "local_llm_benchmark_root",
+    "local_llm_benchmark_run",
     "local_llm_bundle_root",
     "local_llm_canary_host",
     "local_llm_canary_share_percent",
@@ -158,14 +182,20 @@ KNOWN_VARIABLES: tuple[str, ...] = (
     "local_llm_hf_token",
     "local_llm_http_token",
     "local_llm_lease_seconds",
+    "local_llm_model_archive_bytes_per_second",
+    "local_llm_model_archive_directory",
     "local_llm_model_ca_path",
     "local_llm_model_cache",
     "local_llm_model_fan_out",
     "local_llm_model_mirror_url",
     "local_llm_model_quota_bytes",
+    "local_llm_model_retention",
     "local_llm_model_share_address",
     "local_llm_model_share_bytes_per_second",
     "local_llm_models",
+    "local_llm_models_apply",
+    "local_llm_models_delete",
+    "local_llm_models_root",
     "local_llm_plan_directory",
     "local_llm_pools",
     "local_llm_quality",
@@ -183,6 +213,8 @@ KNOWN_VARIABLES: tuple[str, ...] = (
     "local_llm_rollout_take_over",
     "local_llm_slo_tiers",
     "local_llm_tolerances",
+    "local_llm_watch_limit_seconds",
+    "local_llm_watch_min_requests",
     "local_llm_watch_seconds",
 )
 
@@ -252,10 +284,8 @@ ROLE_VARIABLES: tuple[str, ...] = (
     "llamacpp_verify",
     "llamacpp_versions",
     "ollama_absent_versions",
-    "ollama_allowed_versions",
     "ollama_artifacts",
     "ollama_download_timeout_seconds",
-    "ollama_minimum_version",
     "ollama_reserve_bytes",
     "ollama_state",
     "ollama_verify",

@@ -10,7 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ansible_collections.local_llm.ops.plugins.module_utils._artifact_http import url_problem
-from ansible_collections.local_llm.ops.plugins.module_utils._artifact_rules import allow_problem, name_problem
+from ansible_collections.local_llm.ops.plugins.module_utils._artifact_rules import (
+    allow_problem,
+    config_problem,
+    is_config,
+    name_problem,
+)
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
 from ansible_collections.local_llm.ops.plugins.module_utils._release import manifest_digest
 from ansible_collections.local_llm.ops.plugins.module_utils._venv_build import venv_problems
@@ -257,3 +262,8 @@ def check_model_use(
             action = "Fetch the file again; if it is the right one, write its SHA-256 and a new revision."
             observed = f"the file {full} has SHA-256 {digest}"
             out.fail("wrong_sha256", f"{where}.files[{file_name}]", observed, f"the inventory's {wanted}", action)
+        elif is_config(file_name):
+            problem = config_problem(file_name, files.text(full).encode(), model["allow"])
+            if problem:
+                what, _dot, fix = problem.partition(". ")
+                out.fail("remote_code", f"{where}.files[{file_name}]", what, "no code of the model's own", fix)

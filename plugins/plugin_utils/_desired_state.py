@@ -16,8 +16,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ansible_collections.local_llm.ops.plugins.module_utils import _stop_time as stop_time
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
+from ansible_collections.local_llm.ops.plugins.module_utils._model_retention import VARIABLE as RETENTION_VARIABLE
+from ansible_collections.local_llm.ops.plugins.module_utils._model_retention import retention_problems
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import Collector, names
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_paths import check_allowed_paths
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
     INSTANCE_FIELDS,
     KNOWN_VARIABLES,
@@ -51,8 +55,10 @@ DESIRED_VARIABLES = (
     "local_llm_pools",
     "local_llm_slo_tiers",
     "local_llm_model_cache",
+    RETENTION_VARIABLE,
     ALLOW_VARIABLE,
     COMPAT_VARIABLE,
+    stop_time.VARIABLE,
     *MEASURING_FIELDS,
 )
 # How alike a name must be to the default of a role to count as a slip of the pen.
@@ -92,11 +98,14 @@ def check_desired(
     """Return what is wrong with the desired state of these hosts behind these gateway hosts."""
     out = Collector()
     pools_used: dict[str, dict[str, list[str]]] = {}
+    engines_used: dict[str, list[tuple[str, str]]] = {}
     for host, variables in hosts.items():
         out.host = host
         for name, fields in MEASURING_FIELDS.items():
             if variables.get(name) is not None:
                 check_object(name, variables[name], fields, out.fail)
+        for path, value, expected, action in retention_problems(variables.get(RETENTION_VARIABLE)):
+            out.fail("retention", path, value, expected, action)
         check_compat_mode(variables.get(COMPAT_VARIABLE), out)
         allowed = check_allowed_versions(variables.get(ALLOW_VARIABLE), knowledge.engines, out)
         tiers = _check_tiers(variables.get("local_llm_slo_tiers"), knowledge, out)
@@ -114,14 +123,17 @@ def check_desired(
         _check_unique(instances, out)
         for path, instance in instances:
             _check_engine(path, instance, knowledge, artifacts, out, files)
+            _check_stop_time(path, instance, knowledge, variables.get(stop_time.VARIABLE), out)
             check_version(path, instance, allowed, out)
             check_model_use(path, instance, models, files, out)
             _check_tier_use(path, instance, tiers, out)
             users = pools_used.setdefault(instance["pool"], {}).setdefault(instance["served_name"], [])
             users.append(f"{host}/{instance['name']}")
+            engines_used.setdefault(instance["pool"], []).append((instance["engine"], instance["engine_version"]))
             _check_pool_use(path, instance, gateways, out)
     out.host = ""
     _check_gateways(gateways, bool(pools_used), out)
+    check_allowed_paths(gateways, engines_used, out)
     for pool, served in pools_used.items():
         if len(served) > 1:
             observed = "; ".join(f"{name}: {names(users)}" for name, users in sorted(served.items()))
@@ -239,6 +251,21 @@ def _check_engine(
         check_archive(f"{name}_artifacts[{version}]", artifact, files, out)
     elif artifact is not None and artifact["method"] == "venv":
         check_venv(f"{name}_artifacts[{version}]", artifact, files, out)
+
+
+def _check_stop_time(path: str, instance: dict[str, Any], knowledge: Knowledge, stop: Any, out: Collector) -> None:
+    """The service manager must not kill an engine that still finishes requests."""
+    engine = knowledge.engines.get(instance["engine"])
+    if engine is None or engine.validate_config(instance["config"]):
+        return
+    needed = stop_time.needed_seconds(engine.complete_config(dict(instance["config"])))
+    # From the command line it comes as a text. What is no number at all is refused by the role host.
+    has = str(stop_time.DEFAULT_SECONDS if stop is None else stop)
+    if needed is not None and has.isdigit() and int(has) < needed:
+        where = f"{path}.config.{stop_time.OPTION}"
+        observed = f"{needed - stop_time.MARGIN_SECONDS}, with {stop_time.VARIABLE} = {has}"
+        action = f"Raise {stop_time.VARIABLE} and run local_llm.ops.site, or lower {stop_time.OPTION}."
+        out.fail("stop_time", where, observed, stop_time.expected(needed), action)
 
 
 def _check_tier_use(path: str, instance: dict[str, Any], tiers: set[str], out: Collector) -> None:

@@ -73,15 +73,26 @@ def check_version(path: str, instance: dict[str, Any], allowed: dict[str, list[s
         return
     if not below:
         return
+    expected = f"{engine} {facts.safe_floor(engine, version)} or newer"
+    if by_name:
+        out.add("warn", UNSAFE_VERSION, where, version, expected, f"Allowed by name. {_holes(engine, version)}")
+        return
+    out.fail(UNSAFE_VERSION, where, version, expected, f"{_holes(engine, version)} {_way_out(engine, version)}")
+
+
+def version_refusal(engine: str, version: str, allowed: Iterable[str]) -> str:
+    """Return why a version must not be installed, or an empty text. The roles of the engines ask here."""
+    if version in allowed or not facts.below_floor(engine, version):
+        return ""
     floor = facts.safe_floor(engine, version)
-    expected = f"{engine} {floor} or newer"
+    return f"{engine} {version} is below {floor}. {_holes(engine, version)} {_way_out(engine, version)}"
+
+
+def _holes(engine: str, version: str) -> str:
     holes = [item for item in facts.vulnerabilities(engine, version) if item["fixed_in"] is not None]
     told = "; ".join(f"{item['id']} ({item['severity']}): {item['what']}" for item in holes)
-    if by_name:
-        out.add("warn", UNSAFE_VERSION, where, version, expected, f"Allowed by name. Known holes: {told}.")
-        return
-    action = (
-        f"Known holes: {told}. Choose a newer version. If it must be this one: "
-        f'{ALLOW_VARIABLE}: {{{engine}: ["{version}"]}}.'
-    )
-    out.fail(UNSAFE_VERSION, where, version, expected, action)
+    return f"Known holes: {told}."
+
+
+def _way_out(engine: str, version: str) -> str:
+    return f'Choose a newer version. If it must be this one: {ALLOW_VARIABLE}: {{{engine}: ["{version}"]}}.'

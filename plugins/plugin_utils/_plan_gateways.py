@@ -48,6 +48,17 @@ def add_gateways(plan: Mapping[str, Any], gateway_infos: Mapping[str, Any]) -> d
     return {**plan, "hosts": hosts, "findings": findings}
 
 
+def out_of_service(gateway_infos: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the servers that some gateway sends nothing to, and did not before a lease, as (pool, server)."""
+    found = set()
+    for info in gateway_infos.values():
+        servers = info.get("servers") if isinstance(info, Mapping) and not _bad(info) else None
+        for server in servers if isinstance(servers, Sequence) else ():
+            if _before(server) != "ready" or server.get("operational_state") == "down":
+                found.add((str(server["pool"]), str(server["server"])))
+    return found
+
+
 def _before(server: Mapping[str, Any]) -> str:
     """Return the state of a server, or the one from before a lease that stands."""
     lease = server.get("lease")

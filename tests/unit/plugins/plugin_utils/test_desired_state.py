@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.local_llm.ops.plugins.module_utils import _stop_time as stop_time
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding_line
 from ansible_collections.local_llm.ops.plugins.module_utils._release import manifest_digest, validate_description
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
@@ -445,6 +446,35 @@ def test_a_checksum_that_does_not_match_says_which_is_the_files_and_which_the_in
     line = check(change)[0]
     assert f"the file /models/tiny/model.gguf has SHA-256 {DIGEST}" in line
     assert f"the inventory's {wrong}" in line
+
+
+@pytest.mark.parametrize(
+    ("config", "stop", "told"),
+    [
+        ({}, None, ""),
+        ({"shutdown_timeout_seconds": 105}, None, ""),
+        ({"shutdown_timeout_seconds": 106}, None, "106, with host_stop_timeout_seconds = 120"),
+        ({"shutdown_timeout_seconds": 300}, 315, ""),
+        ({}, 60, "60, with host_stop_timeout_seconds = 60"),
+        ({}, "74", "60, with host_stop_timeout_seconds = 74"),
+    ],
+)
+def test_an_engine_that_would_be_killed_while_it_finishes_requests_is_a_fault(
+    config: dict[str, Any], stop: Any, told: str
+) -> None:
+    values = variables()
+    values["local_llm_instances"][0].update(engine="vllm", engine_version="0.33.0", config=config)
+    values["vllm_artifacts"] = {"0.33.0": {"method": "venv", "requirements": ["vllm==0.33.0"]}}
+    values["host_stop_timeout_seconds"] = stop
+    found = [finding_line(item) for item in check_desired({"gpu1": values}, {"gw1": {}}, KNOWLEDGE, FakeFiles())]
+    assert len(found) == bool(told), found
+    for word in (told, "local_llm_instances[0].config.shutdown_timeout_seconds", "local_llm.ops.site") if told else ():
+        assert word in found[0]
+
+
+def test_the_default_time_of_a_stop_is_that_of_the_role() -> None:
+    defaults = yaml.safe_load((ROOT / "roles/host/defaults/main.yml").read_text(encoding="utf-8"))
+    assert defaults[stop_time.VARIABLE] == stop_time.DEFAULT_SECONDS
 
 
 def vllm(**artifact: Any) -> list[str]:
