@@ -32,6 +32,7 @@ class ActionModule(ControllerAction):
     ARGUMENTS: ClassVar[dict[str, Any]] = {
         "hosts": {"type": "list", "elements": "str", "required": True},
         "answers_from": {"type": "str", "default": "_health"},
+        "outcomes_from": {"type": "str"},
         "directory": {"type": "path", "required": True},
         "fail": {"type": "bool", "default": True},
         "show": {"type": "bool", "default": True},
@@ -46,7 +47,8 @@ class ActionModule(ControllerAction):
             raise AnsibleActionFail("No host was asked. Look at the pattern of --limit.")
         made_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         versions = {"ansible-core": ansible_version, "Python": platform.python_version()}
-        report = build_health_report(answers, made_at=made_at, versions=versions)
+        outcomes = results_by_host(arguments, "outcomes", arguments["hosts"], task_vars)
+        report = build_health_report(answers, made_at=made_at, versions=versions, outcomes=outcomes)
         directory = Path(str(arguments["directory"])).expanduser().absolute()
         text = report_text(report)
         if not self._task.check_mode:

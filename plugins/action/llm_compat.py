@@ -32,6 +32,7 @@ class ActionModule(ControllerAction):
         "later": {"type": "list", "elements": "str", "default": []},
         "engine_facts": {"type": "dict", "default": {}},
         "fail": {"type": "bool", "default": False},
+        "fail_on": {"type": "list", "elements": "str", "default": []},
         "warn": {"type": "bool", "default": False},
     }
 
@@ -60,8 +61,9 @@ class ActionModule(ControllerAction):
         findings = [entry for result in judged for entry in result["findings"]]
         failed = failures(findings)
         message = " ".join(finding_line(entry) for entry in failed)
-        if failed and arguments["fail"]:
-            raise AnsibleActionFail(f"llm_compat: {message}")
+        refused = failed if arguments["fail"] else [entry for entry in failed if entry["check"] in arguments["fail_on"]]
+        if refused:
+            raise AnsibleActionFail(f"llm_compat: {' '.join(finding_line(entry) for entry in refused)}")
         answer = {"changed": False, "ok": not failed, "instances": results, "findings": findings, "msg": message}
         if arguments["warn"]:
             answer["warnings"] = [f"llm_compat: {finding_line(entry)}" for entry in findings if _worth_a_word(entry)]
@@ -80,4 +82,5 @@ def host_gpus(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _worth_a_word(entry: dict[str, Any]) -> bool:
-    return entry["status"] in ("fail", "warn") or (entry["status"] == "skip" and entry["check"] == "memory_fit")
+    told = ("memory_fit", "quantisation")
+    return entry["status"] in ("fail", "warn") or (entry["status"] == "skip" and entry["check"] in told)

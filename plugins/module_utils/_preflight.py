@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils import _stop_time as stop_time
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
 
 SOURCE = "host"
@@ -147,7 +148,7 @@ def check_disks(needs: Sequence[Need], disks: Sequence[Disk], reserve_bytes: int
         free = min(disk.free_bytes for disk in here)
         subject = f"disk of {' and '.join(paths)}"
         if total == 0 or total + reserve_bytes <= free:
-            observed = f"{size_text(free)} free, {size_text(total)} needed"
+            observed = f"{size_text(free)} free, {size_text(total)} needed{_not_counted(coming)}"
             findings.append(finding("disk", "ok", subject, observed=observed, source=SOURCE))
             continue
         biggest = max(coming, key=lambda need: need.bytes)
@@ -156,9 +157,10 @@ def check_disks(needs: Sequence[Need], disks: Sequence[Disk], reserve_bytes: int
                 "disk",
                 "fail",
                 subject,
-                observed=f"{size_text(free)} free",
+                observed=f"{size_text(free)} free{_not_counted(coming)}",
                 expected=f"{size_text(total)} for {_names(coming)}, and {size_text(reserve_bytes)} left free",
-                action=f"Free space (old models and engines first), take a larger disk, or a smaller {biggest.what}.",
+                action="Free space: local_llm.ops.models shows models that nothing needs, <engine>_absent_versions "
+                f"removes old engines. Or take a larger disk, or a smaller {biggest.what}.",
                 source=SOURCE,
             )
         )
@@ -198,6 +200,45 @@ def check_prepared(missing: Sequence[str]) -> list[dict[str, Any]]:
             action=action,
             source=SOURCE,
         )
+    ]
+
+
+def check_stop_time(instances: Sequence[Mapping[str, Any]], unit: str) -> list[dict[str, Any]]:
+    """Return a finding for each instance that the unit of this host would kill while it finishes requests."""
+    has = stop_time.unit_stop_seconds(unit)
+    findings = []
+    for instance in instances:
+        needed = stop_time.needed_seconds(instance["description"].get("config") or {})
+        if has is None or needed is None or has >= needed:
+            continue
+        findings.append(
+            finding(
+                "stop_time",
+                "fail",
+                f"instance {instance['instance']}",
+                observed=f"the unit of this host is killed after {has} s",
+                expected=stop_time.expected(needed),
+                action=f"Set {stop_time.VARIABLE} and run local_llm.ops.site, which writes the unit.",
+                source=SOURCE,
+            )
+        )
+    return findings
+
+
+def check_keys(keys: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return a finding for each instance that has a key for clients. keys: the file of each such instance."""
+    return [
+        finding(
+            "instance_key",
+            "fail",
+            f"instance {name}",
+            observed=f"{path} is there, a key that clients of the engine must send",
+            expected="none: neither the gateway nor the measurements of a rollout send a key to an engine",
+            action="Remove the file. Keys of clients belong to the gateway: gateway_api_keys. Who may reach the engine "
+            "itself is set with host_allowed_networks.",
+            source=SOURCE,
+        )
+        for name, path in keys.items()
     ]
 
 
@@ -265,3 +306,9 @@ def size_text(count: float) -> str:
 
 def _names(needs: Sequence[Need]) -> str:
     return ", ".join(f"{need.what} ({size_text(need.bytes)})" for need in needs if need.bytes)
+
+
+def _not_counted(needs: Sequence[Need]) -> str:
+    """Return what must come in a size that the controller does not know: it is looked at when it comes."""
+    unknown = ", ".join(need.what for need in needs if not need.bytes)
+    return f"; not counted, its size is not known yet: {unknown}" if unknown else ""

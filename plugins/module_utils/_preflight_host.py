@@ -28,8 +28,11 @@ SERVICE_USER = "local-llm"
 MODELS_PATH = "/var/lib/local_llm/models"
 ENGINES_PATH = "/opt/local_llm/engines"
 PREPARED_DIRECTORIES = (MODELS_PATH, ENGINES_PATH, "/var/lib/local_llm/instances")
+UNIT_FILE = "/etc/systemd/system/local-llm@.service"
+# Where the service manager looks for the credential that the unit loads.
+CREDENTIAL_STORES = ("/etc/credstore", "/run/credstore", "/usr/lib/credstore")
 PREPARED_FILES = (
-    "/etc/systemd/system/local-llm@.service",
+    UNIT_FILE,
     "/etc/systemd/system/local-llm-revert@.service",
     "/etc/systemd/system/local-llm-revert@.timer",
     "/usr/local/libexec/local_llm/revert",
@@ -93,6 +96,23 @@ def read_published_models(
                 finding("model_facts", "warn", f"model {key}", observed=str(error), action=action, source=SOURCE)
             )
     return facts, findings
+
+
+def read_unit(root: str = "/") -> str:
+    """Return the text of the unit of the instances; empty when it is not there yet."""
+    return _read(os.path.join(root, UNIT_FILE[1:]))
+
+
+def instance_keys(names: Iterable[str], root: str = "/") -> dict[str, str]:
+    """Return the file with the key of each of these instances that has one. The key itself is not read."""
+    found = {}
+    for name in names:
+        for store in CREDENTIAL_STORES:
+            path = f"{store}/local-llm.{name}.api_key"
+            if os.path.lexists(os.path.join(root, path[1:])):
+                found[name] = path
+                break
+    return found
 
 
 def missing_preparation(root: str = "/") -> list[str]:

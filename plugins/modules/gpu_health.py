@@ -137,7 +137,7 @@ options:
     type: path
     default: /var/lib/local_llm/health/state.json
   fail:
-    description: Fail when a finding has the status C(fail).
+    description: Fail when a finding has the status C(fail), or when the GPUs cannot be looked at.
     type: bool
     default: false
 notes:
@@ -225,6 +225,7 @@ summary:
 status:
   description:
     - V(healthy) without a finding to act on, V(degraded) with a V(warn), V(out_of_service) with a V(fail).
+    - V(unknown) when the GPUs cannot be looked at since the Python package is missing; nothing says that they are sick.
     - V(no_gpu) on a host that has no NVIDIA GPU and should have none, unless something else of it must leave service.
   returned: always
   type: str
@@ -245,13 +246,21 @@ events:
   returned: always
   type: list
   elements: dict
+repairs:
+  description:
+    - The recovery actions of the last days, oldest first, each with C(at_seconds), C(rung), C(pci_address),
+      C(gpu_uuid), C(reason), C(xid) and C(result), which is V(started), V(verified) or V(failed).
+  returned: always
+  type: list
+  elements: dict
 log:
   description:
     - From where the kernel log was read (C(source)), whether it could be (C(readable), C(error)), and C(lost_messages).
   returned: always
   type: dict
 message:
-  description: What must be mended, one line per finding with the status C(fail). Empty when nothing must.
+  description: What must be mended, one line per finding with the status C(fail), or why the GPUs cannot be looked at.
+    Empty when nothing must.
   returned: always
   type: str
 boot_id:
@@ -280,6 +289,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._health_options
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._health_state import STATE_PATH, counting_events
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._registry import (
     names_to_run,
+    one_to_follow,
     overall_status,
     run_checks,
     summarise,
@@ -344,12 +354,17 @@ def main() -> None:
         skipped=options.skip_checks,
     )
     context = options.context(snapshot["state"]["cleared_at_seconds"])
-    findings = run_checks(snapshot, context, options.checks, options.skip_checks)
+    findings = one_to_follow(run_checks(snapshot, context, options.checks, options.skip_checks))
+    status = overall_status(snapshot, context, findings)
+    message = "\n".join(finding_line(item) for item in failures(findings))
+    if status == "unknown":
+        blind = [finding_line(item) for item in findings if item["check"] == "nvml_loadable"]
+        message = "\n".join(blind) or f"The GPUs cannot be looked at: {snapshot['nvml']['error']}"
     result = {
         "changed": False,
         "findings": findings,
         "summary": summarise(findings),
-        "status": overall_status(snapshot, context, findings),
+        "status": status,
         "remedy": worst_remedy(findings),
         "gpus": [
             {**{key: gpu[key] for key in ("index", "uuid", "name", "serial")}, "pci_address": gpu["pci"]["address"]}
@@ -359,7 +374,8 @@ def main() -> None:
         "log": {key: value for key, value in snapshot["log"].items() if key != "events"},
         "boot_id": snapshot["boot_id"],
         "taken_at_seconds": snapshot["taken_at_seconds"],
-        "message": "\n".join(finding_line(item) for item in failures(findings)),
+        "repairs": snapshot["state"]["actions"],
+        "message": message,
         "seconds": round(time.monotonic() - started, 3),
     }
     if result["message"] and module.params["fail"]:

@@ -16,7 +16,8 @@ description:
     what is fine, what is not, how it is known, and what to do.
   - Writes C(health.json) and C(health.html) on the controller, with mode C(0640). They tell the newest run only.
   - A host that was out of reach or could not be checked is told as C(unknown), and counts as one that must leave
-    service.
+    service. So is one without the package that reads its GPUs, with what is missing; it may serve on.
+  - Repairs are told with what was done, why, when, and what came of it.
 extends_documentation_fragment:
   - local_llm.ops.attributes
 attributes:
@@ -38,6 +39,11 @@ options:
     description: Name of the variable in which each host registered the result of M(local_llm.ops.gpu_health).
     type: str
     default: _health
+  outcomes_from:
+    description:
+      - Name of the variable in which a repair of this run left what came of it, C(outcome), C(message), C(steps) and
+        C(bundles). Repairs of earlier runs the hosts remember themselves.
+    type: str
   directory:
     description: Directory on the controller that gets the two files. It is made when it is not there.
     type: path

@@ -13,7 +13,8 @@ version_added: 0.1.0
 author: local_llm.ops contributors (@local-llm-ops)
 description:
   - Holds the facts about models, engines and the host against each other - the format of the model, code that it
-    brings, the driver, the compute capability of the GPUs, and the memory for weights, cache and overhead.
+    brings, the driver, the compute capability of the GPUs, the number formats of weights, cache and computation, and
+    the memory for weights, cache and overhead.
   - For each instance it answers C(fits), C(does_not_fit) with the nearest settings that fit, or C(unknown) with the
     reasons. A fact that is missing is never guessed.
   - Instances that share a GPU are each checked with what the others take of it.
@@ -32,7 +33,8 @@ options:
     description:
       - The instances of one host. Each has C(name), C(engine), C(model), C(config) with every default filled in, and
         C(gpus) as in the inventory (default V(all)). With C(engine_version), what the collection knows about that
-        version counts too - the driver and the compute capability that it needs.
+        version counts too - the driver, the compute capability and the number formats. C(allow) names files of the
+        model that may be there although they can run code, C(files) those of a directory that belong to the model.
     type: list
     elements: dict
     required: true
@@ -79,6 +81,13 @@ options:
     description: Fail when an instance does not work.
     type: bool
     default: false
+  fail_on:
+    description:
+      - Checks that fail also without O(fail), for instance V(unsafe_files) and V(remote_code), which are about code that a
+        model brings and not about whether it fits.
+    type: list
+    elements: str
+    default: []
   warn:
     description: Show what speaks against an instance, and what cannot be told, as warnings.
     type: bool

@@ -12,7 +12,8 @@ author: local_llm.ops contributors (@local-llm-ops)
 description:
   - Checks what a rollout needs on a host and returns findings. It changes nothing.
   - The port of each instance is free or its own; otherwise the process that took it is named. Models and engines that
-    must still come fit on the disk. Models fit into memory. The role P(local_llm.ops.host#role) has prepared the host.
+    must still come fit on the disk. Models fit into memory. The role P(local_llm.ops.host#role) has prepared the host,
+    and its unit gives an engine the time to finish requests. No instance has a key that the gateway would have to send.
     The service manager is systemd, Python is new enough, and the clock is right.
 extends_documentation_fragment:
   - local_llm.ops.attributes
@@ -92,7 +93,8 @@ findings:
   elements: dict
   contains:
     check:
-      description: V(port), V(disk), V(memory), V(prepared), V(systemd), V(python), V(clock) or V(model_facts).
+      description: V(port), V(disk), V(memory), V(prepared), V(stop_time), V(instance_key), V(systemd), V(python),
+        V(clock) or V(model_facts).
       type: str
     status:
       description: V(ok), V(warn), V(fail) or V(skip).
@@ -139,9 +141,11 @@ from ansible_collections.local_llm.ops.plugins.module_utils._findings import fai
 from ansible_collections.local_llm.ops.plugins.module_utils._preflight import (
     check_clock,
     check_disks,
+    check_keys,
     check_memory,
     check_ports,
     check_prepared,
+    check_stop_time,
     check_system,
     disk_needs,
     engine_directory,
@@ -151,11 +155,13 @@ from ansible_collections.local_llm.ops.plugins.module_utils._preflight_host impo
     ENGINES_PATH,
     MODELS_PATH,
     clock_synchronised,
+    instance_keys,
     missing_preparation,
     read_disk,
     read_listeners,
     read_memory_total_bytes,
     read_published_models,
+    read_unit,
 )
 
 _NEEDED = ("engine", "engine_version", "model", "model_revision", "port")
@@ -211,6 +217,9 @@ def main() -> None:
     findings = [
         *check_system(os.path.isdir("/run/systemd/system"), sys.version_info[:3]),
         *(check_prepared(missing_preparation()) if options["prepared"] else []),
+        # On a host that is not prepared yet, the role host is still to write the unit.
+        *(check_stop_time(instances, read_unit()) if options["prepared"] else []),
+        *check_keys(instance_keys(one["instance"] for one in instances)),
         *check_ports(instances, read_listeners([int(one["port"]) for one in descriptions])),
         *check_disks(needs, [read_disk(MODELS_PATH), read_disk(ENGINES_PATH)], options["reserve_bytes"]),
         *check_memory(instances, memory_total_bytes, os.path.exists("/dev/nvidiactl")),

@@ -12,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._artifact_rules import AUTO_MAP, name_problem
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
+from ansible_collections.local_llm.ops.plugins.plugin_utils._compat_formats import (
+    capability,
+    effective_dtype,
+    format_findings,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._fit import fit, version_numbers
 from ansible_collections.local_llm.ops.plugins.plugin_utils._fit_overhead import gib
 
@@ -54,7 +60,7 @@ def _plain_checks(
     facts: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Return findings about everything but memory."""
-    name, engine, config = str(instance["name"]), str(instance["engine"]), instance["config"]
+    name, engine = str(instance["name"]), str(instance["engine"])
     findings = [
         finding("gpu", "fail", name, observed="not on this host", expected=f"GPU {gpu}", action="Correct gpus of it.")
         for gpu in missing
@@ -71,7 +77,33 @@ def _plain_checks(
                 action=f"Take the {wanted} files of the model, or another engine.",
             )
         )
-    if engine == "vllm" and model["needs_remote_code"] and not config.get("allow_remote_code_of"):
+    return findings + _unsafe(instance, model) + _driver(name, gpus, driver_version, facts.get("cuda") or {})
+
+
+def _unsafe(instance: Mapping[str, Any], model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return findings about code that a model brings, unless its files are allowed by name (`allow` of the model)."""
+    name, allow = str(instance["name"]), [str(item) for item in instance.get("allow") or []]
+    listed = instance.get("files")
+    files = [
+        path
+        for path in model.get("unsafe_files") or []
+        if (listed is None or path in listed) and name_problem(path, allow)
+    ]
+    findings = []
+    if files:
+        more = f" and {len(files) - 5} more" if len(files) > 5 else ""
+        findings.append(
+            finding(
+                "unsafe_files",
+                "fail",
+                name,
+                observed=f"the model has {', '.join(files[:5])}{more}, which can run code",
+                expected="safetensors, GGUF and plain text",
+                action="Leave them out. When you have read them and trust them, name them in allow of the model.",
+            )
+        )
+    allowed = AUTO_MAP in allow or instance["config"].get("allow_remote_code_of")
+    if instance["engine"] == "vllm" and model["needs_remote_code"] and not allowed:
         findings.append(
             finding(
                 "remote_code",
@@ -79,39 +111,46 @@ def _plain_checks(
                 name,
                 observed="the model brings code of its own (auto_map)",
                 expected="none",
-                action="Take another model, or read its code and set allow_remote_code_of.",
+                action="Take another model, or read its code, name auto_map in allow of the model and set "
+                "allow_remote_code_of.",
             )
         )
-    least = str((facts.get("cuda") or {}).get("minimum_driver") or "")
-    if gpus and least:
-        if not driver_version:
-            findings.append(finding("driver", "skip", name, observed="the driver's version is not known"))
-        elif version_numbers(driver_version) < version_numbers(least):
-            findings.append(
-                finding(
-                    "driver",
-                    "fail",
-                    name,
-                    observed=driver_version,
-                    expected=f"at least {least}",
-                    action="Install a newer driver, or a build of the engine for an older CUDA.",
-                )
-            )
-    if engine == "vllm" and config.get("dtype") == "bfloat16":
-        for gpu in gpus:
-            has = str(gpu.get("compute_capability") or "")
-            if has and version_numbers(has) < (8, 0):
-                findings.append(
-                    finding(
-                        "dtype",
-                        "fail",
-                        name,
-                        observed=f"bfloat16 on {gpu.get('name')} ({has})",
-                        expected="compute capability 8.0",
-                        action="Set dtype to float16.",
-                    )
-                )
     return findings
+
+
+def _driver(
+    name: str, gpus: Sequence[Mapping[str, Any]], version: str | None, cuda: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return a finding when the driver is too old for the CUDA of the engine's build, or not known.
+
+    Builds of one CUDA major version run on every driver from the first one of that major version on. The package for
+    forward compatibility (cuda-compat) lets data-centre GPUs go below that; it is not looked for.
+    """
+    least = str(cuda.get("minimum_driver") or "")
+    older = cuda.get("older_gpus") or {}
+    limit = capability(older.get("below_compute_capability"))
+    if any(capability(gpu.get("compute_capability")) and capability(gpu["compute_capability"]) < limit for gpu in gpus):
+        least = str(older["minimum_driver"])
+    if not gpus or not least:
+        return []
+    if not version:
+        return [finding("driver", "skip", name, observed="the driver's version is not known")]
+    if version_numbers(version) >= version_numbers(least):
+        return []
+    runtime = f" (CUDA {cuda['major']})" if cuda.get("major") else ""
+    action = (
+        "Install a newer driver, or a build of the engine for an older CUDA. The package cuda-compat, which helps some "
+        "data-centre GPUs, is not looked for: with it, set local_llm_compat to warn."
+    )
+    return [finding("driver", "fail", name, observed=version, expected=f"at least {least}{runtime}", action=action)]
+
+
+def _loaded(instance: Mapping[str, Any], model: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the configuration with the dtype that the engine takes, which decides how large the weights become."""
+    config = dict(instance["config"])
+    if instance["engine"] == "vllm" and effective_dtype(model, config, gpus) == "float32":
+        config["dtype"] = "float32"
+    return config
 
 
 def _named(name: str, entry: Mapping[str, Any], beside: Sequence[str], taken: int) -> dict[str, Any]:
@@ -130,7 +169,9 @@ def compat(
 ) -> list[dict[str, Any]]:
     """Return for each instance {"instance", "status", "fit", "findings"}.
 
-    instances: name, engine, model, config (completed), gpus. host: gpus, driver_version, ram_total_bytes, and
+    instances: name, engine, model, config (completed), gpus; optional engine_version, allow (names that a model may
+    have although they can run code), files (those of its directory that belong to it; all when not given).
+    host: gpus, driver_version, ram_total_bytes, and
     gpus_unknown: why the GPUs could not be read; then nothing is said about an instance that wants any.
     models: name to model_facts. engine_facts: name of an instance, or else of an engine, to its facts.
     """
@@ -143,7 +184,7 @@ def compat(
         name, model = str(item["name"]), models.get(item["model"])
         if model is not None and not chosen[name][1]:
             gpus = chosen[name][0]
-            alone = fit(model, item["engine"], item["config"], gpus, None, ram)
+            alone = fit(model, item["engine"], _loaded(item, model, gpus), gpus, None, ram)
             claims[name] = _claims(item, gpus, alone) if gpus else {}
             ram_claims[name] = 0 if gpus else int(alone["needed_bytes"] or 0)
     results: list[dict[str, Any]] = []
@@ -155,19 +196,22 @@ def compat(
             results.append({"instance": name, "status": "unknown", "fit": None, "findings": [unknown]})
             continue
         if host.get("gpus_unknown") and item.get("gpus") not in ("none", "", []):
-            action = "Nothing was refused. Mend the driver first."
+            action = "Whether it fits is not known. Mend the driver first."
             unknown = finding("memory_fit", "skip", name, observed=str(host["gpus_unknown"]), action=action)
-            results.append({"instance": name, "status": "unknown", "fit": None, "findings": [unknown]})
+            unsafe = _unsafe(item, model)
+            status = "does_not_fit" if unsafe else "unknown"
+            results.append({"instance": name, "status": status, "fit": None, "findings": [*unsafe, unknown]})
             continue
         gpus, missing = chosen[name]
         facts = engine_facts.get(name) or engine_facts.get(item["engine"]) or {}
         findings = _plain_checks(item, model, gpus, missing, host.get("driver_version"), facts)
+        findings += format_findings(item, model, gpus)
         answer = None
         if not missing:
             others = [other for other in claims if other != name]
             shared = [{**gpu, "reserved_bytes": sum(claims[other].get(id(gpu), 0) for other in others)} for gpu in gpus]
             left = None if ram is None else max(1, int(ram) - sum(ram_claims[other] for other in others))
-            answer = fit(model, item["engine"], item["config"], shared, facts, left)
+            answer = fit(model, item["engine"], _loaded(item, model, gpus), shared, facts, left)
             beside = [other for other in others if any(claims[other].values()) or ram_claims[other]]
             taken = sum(int(gpu["reserved_bytes"]) for gpu in shared) if gpus else int(ram or 0) - int(left or 0)
             findings += [_named(name, entry, beside if taken else [], taken) for entry in answer["findings"]]

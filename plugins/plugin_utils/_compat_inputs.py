@@ -69,7 +69,9 @@ def compat_inputs(
         remote: dict[str, dict[str, str]] = {}
         hosts[host] = {
             "judge": list(judged[host]),
-            "instances": [_instance(name, release["description"]) for name, release in instances.items()],
+            "instances": [
+                _instance(name, release["description"], variables[host]) for name, release in instances.items()
+            ],
             "models": remote,
         }
         for release in instances.values():
@@ -96,9 +98,16 @@ def model_key(description: Mapping[str, Any]) -> str:
     return f"{names}@{str(description['model_manifest_sha256'])[:12]}"
 
 
-def _instance(name: str, description: Mapping[str, Any]) -> dict[str, Any]:
+def _instance(name: str, description: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an instance in the shape that llm_compat takes, with the files of its model that are allowed by name."""
     keys = ("engine", "engine_version", "gpus", "config")
-    return {"name": name, "model": model_key(description), **{key: description[key] for key in keys}}
+    model = variables["local_llm_models"][description["model"]]
+    instance = {"name": name, "model": model_key(description), **{key: description[key] for key in keys}}
+    instance["allow"] = list(model.get("allow") or [])
+    if model["source"] == "directory":
+        # Of a directory only the listed files go to the hosts.
+        instance["files"] = list(model["files"])
+    return instance
 
 
 def _unreadable(description: Mapping[str, Any], error: str) -> dict[str, Any]:

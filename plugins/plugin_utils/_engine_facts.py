@@ -26,7 +26,7 @@ except ImportError:  # pragma: no cover
     # ansible-core brings it along; only ansible-test's import check runs without it, and uses nothing of it.
     pass
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._engine_facts_schema import engine_facts_problems
+from ansible_collections.local_llm.ops.plugins.plugin_utils._engine_facts_schema import engine_facts_problems, extended
 
 Document = dict[str, Any]
 
@@ -69,6 +69,15 @@ def facts_for(engine: str, version: str) -> dict[str, Any] | None:
                 )
                 return _with_variant(facts, version)
     return None
+
+
+def facts_or_newest(engine: str, version: str) -> dict[str, Any] | None:
+    """Return the facts about a version; about the newest known one when nothing is known about it."""
+    found = facts_for(engine, version)
+    lines = _document()["engines"].get(engine)
+    if found is None and lines:
+        return copy.deepcopy(dict(lines[0]["ranges"][0]))
+    return found
 
 
 def gate_facts(engine: str, version: str) -> dict[str, Any]:
@@ -174,7 +183,8 @@ def _read(path: Path) -> Document:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise EngineFactsError(f"{path}: it cannot be read: {error}. Install the collection again.") from error
-    problems = engine_facts_problems(document)
+    document, problems = extended(document)
+    problems = problems or engine_facts_problems(document)
     if problems:
         raise EngineFactsError("\n".join(problems))
     loaded: Document = document

@@ -29,7 +29,49 @@ _RANGE = {
     "open_endpoints": True, "allowed_paths": True, "blocked_paths": True, "metrics": True, "more_metrics": True,
     "cuda": True, "minimum_compute_capability": True, "source": True, "verified": False,
 }  # fmt: skip
-_CUDA = {"major": True, "minimum_driver": True, "verified": False}
+_CUDA = {"major": True, "minimum_driver": True, "older_gpus": False, "verified": False}
+_OLDER = {"below_compute_capability": True, "minimum_driver": True}
+
+
+def extended(document: Any) -> tuple[Any, list[str]]:
+    """Return the document with every range whole, without `name` and `extends`, and what is wrong with those two."""
+    engines = document.get("engines") if isinstance(document, Mapping) else None
+    if not isinstance(engines, Mapping):
+        return document, []
+    problems: list[str] = []
+    whole = {}
+    for engine, lines in engines.items():
+        named: dict[str, Mapping[str, Any]] = {}
+        for entry in (
+            entry for line in _each(lines) if isinstance(line, Mapping) for entry in _each(line.get("ranges"))
+        ):
+            name = entry.get("name") if isinstance(entry, Mapping) else None
+            if name in named:
+                problems.append(f"{engine}: name: {name} is there twice. Give each range its own.")
+            if name is not None:
+                named[name] = entry
+        whole[engine] = [
+            {**line, "ranges": [_whole(str(engine), entry, named, problems) for entry in line["ranges"]]}
+            if isinstance(line, Mapping) and isinstance(line.get("ranges"), list)
+            else line
+            for line in _each(lines)
+        ]
+    return {**document, "engines": whole}, problems
+
+
+def _whole(engine: str, entry: Any, named: Mapping[str, Mapping[str, Any]], problems: list[str]) -> Any:
+    """Return a range with what it takes from the range that it extends; that one extends nothing itself."""
+    if not isinstance(entry, Mapping):
+        return entry
+    base: Mapping[str, Any] = {}
+    wanted = entry.get("extends")
+    if wanted is not None:
+        base = named.get(str(wanted), {})
+        if not base or base.get("extends") is not None:
+            near = nearest(str(wanted), [name for name, item in named.items() if item.get("extends") is None])
+            hint = f"Did you mean {near}?" if near else "Name a range of this engine that extends nothing itself."
+            problems.append(f"{engine} {entry.get('versions')}: extends: {wanted!r} is no such range. {hint}")
+    return {key: value for key, value in {**base, **entry}.items() if key not in ("name", "extends")}
 
 
 def engine_facts_problems(document: Any) -> list[str]:
@@ -125,6 +167,11 @@ def _range_problems(where: str, entry: Any, sources: Mapping[str, Any]) -> Itera
         driver = entry["cuda"].get("minimum_driver")
         if driver is not None and not _is_text(driver):
             yield f'{name}: cuda.minimum_driver: {driver!r} is no text. Put it in quotes: "{driver}".'
+        older = entry["cuda"].get("older_gpus")
+        if older is not None:
+            yield from _key_problems(f"{name}: cuda.older_gpus", older, _OLDER)
+            if isinstance(older, Mapping) and not all(_is_text(value) for value in older.values()):
+                yield f"{name}: cuda.older_gpus: {older!r}: put both numbers in quotes."
     yield from _source_problems(name, entry, sources)
 
 

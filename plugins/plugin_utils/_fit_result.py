@@ -31,6 +31,8 @@ class Fit:
     concurrent_requests: int | None = None
     fits: bool | None = None
     nearest: dict[str, Any] | None = None
+    # What is asked for and what is allowed, where it is no matter of memory.
+    refused_by: tuple[str, str] | None = None
     reasons: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -46,6 +48,9 @@ class Fit:
         fix = self.fix()
         found = None if self.needed_bytes is None else f"needs {gib(self.needed_bytes)}"
         wanted = None if self.available_bytes is None else f"at most {gib(self.available_bytes)} of {self.place}"
+        check = "memory_fit"
+        if self.refused_by and self.fits is False:
+            check, (found, wanted) = "setting", self.refused_by
         findings = []
         if self.fits is None:
             findings.append(
@@ -53,7 +58,7 @@ class Fit:
             )
         else:
             state = "ok" if self.fits else "fail"
-            findings.append(finding("memory_fit", state, subject, observed=found, expected=wanted, action=fix))
+            findings.append(finding(check, state, subject, observed=found, expected=wanted, action=fix))
         findings += [finding("memory_fit", "warn", subject, observed=text) for text in self.warnings]
         findings += more
         return {

@@ -101,6 +101,7 @@ def vllm_fit(
     devices = tensor * pipeline
     if gpus and devices > len(gpus):
         fit.fits, fit.place = False, f"{len(gpus)} GPU(s)"
+        fit.refused_by = (f"tensor_parallel_size x pipeline_parallel_size = {devices}", f"at most {len(gpus)} GPU(s)")
         fit.reasons.append(
             f"tensor_parallel_size x pipeline_parallel_size = {devices}, but the instance has {len(gpus)} GPU(s)."
         )
@@ -109,6 +110,10 @@ def vllm_fit(
     if model["attention_heads"] and int(model["attention_heads"]) % tensor:
         size = max(n for n in range(1, tensor) if not int(model["attention_heads"]) % n)
         fit.fits, fit.nearest = False, {"tensor_parallel_size": size}
+        fit.refused_by = (
+            f"tensor_parallel_size = {tensor}",
+            f"a divisor of the model's {model['attention_heads']} heads",
+        )
         fit.reasons.append(f"{model['attention_heads']} heads cannot be dealt out evenly to {tensor} GPUs.")
         return fit
     used = list(gpus[:devices])
@@ -230,6 +235,7 @@ def _answer(
         fit.reasons.append(f"The engine chooses max_model_len itself, about {most or 'none'}.")
     if longest and tokens > longest and not config.get("hf_overrides"):
         fit.fits = False
+        fit.refused_by = (f"max_model_len = {tokens}", f"at most {longest}, the model's longest context")
         fit.reasons.append(f"max_model_len = {tokens}: the model has {longest}, and the engine refuses more.")
     fit.note_close()
     if fit.fits:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.local_llm.ops.plugins.module_utils._findings import show
 from ansible_collections.local_llm.ops.plugins.plugin_utils import _report_words as report_words
 from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import WORDS, rows
+from ansible_collections.local_llm.ops.plugins.plugin_utils._health_words import repair_text, value_text
 from ansible_collections.local_llm.ops.plugins.plugin_utils._html_page import render_page
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_html import commands
+from ansible_collections.local_llm.ops.plugins.plugin_utils._runbooks import runbook_place
 
 _TONES = {
     "healthy": "good",
@@ -43,6 +44,8 @@ def render_health_html(report: dict[str, Any]) -> str:
             "tone": lambda name: _TONES.get(str(name), "plain"),
             "words": lambda name: WORDS.get(str(name), str(name)),
             "value": value_text,
+            "repair": repair_text,
+            "runbook": runbook_place,
             "trouble_first": trouble_first,
         },
         report=report,
@@ -57,14 +60,3 @@ def trouble_first(findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for title, statuses, detailed in _GROUPS
     ]
     return [group for group in groups if group["items"]]
-
-
-def value_text(value: Any) -> str:
-    """Write what was found or expected: plain text for a reader, never Python's own form of a dictionary."""
-    if value is None:
-        return report_words.NONE
-    if isinstance(value, dict):
-        return "; ".join(f"{key} {value_text(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(value_text(item) for item in value) or "none"
-    return show(value, 400)

@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.local_llm.ops.plugins.module_utils._findings import show
+from ansible_collections.local_llm.ops.plugins.plugin_utils._health_words import (
+    count_of,
+    repair_text,
+    some,
+    value_text,
+)
+from ansible_collections.local_llm.ops.plugins.plugin_utils._runbooks import runbook_place
 
-# Worst last. unknown: the host did not answer, so nothing is known of it, which is worse than degraded.
+# Worst last. unknown: the host did not answer or cannot be looked at, so nothing is known of it: worse than degraded.
 STATUSES = ("no_gpu", "healthy", "degraded", "unknown", "out_of_service")
 WORDS = {
     "no_gpu": "no GPU",
@@ -24,14 +30,19 @@ _TROUBLE = ("fail", "warn")
 
 
 def build_health_report(
-    answers: Mapping[str, Mapping[str, Any] | None], *, made_at: str, versions: Mapping[str, str] | None = None
+    answers: Mapping[str, Mapping[str, Any] | None],
+    *,
+    made_at: str,
+    versions: Mapping[str, str] | None = None,
+    outcomes: Mapping[str, Mapping[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
     """Return the document from {host: result of gpu_health, or of its failure}.
 
-    Keys: schema, kind, made_at, status (the worst of all hosts), summary, next_steps, counts {status: hosts}, hosts
-    [{host, status, error, remedy, summary, gpus, findings, events}], versions.
+    outcomes: what the repair of this very run came to, by host. Keys: schema, kind, made_at, status (the worst of all
+    hosts), summary, next_steps, counts {status: hosts}, hosts [{host, status, error, remedy, summary, gpus, findings,
+    events, repair, repairs}], versions.
     """
-    hosts = [_host(name, answer) for name, answer in answers.items()]
+    hosts = [_host(name, answer, (outcomes or {}).get(name)) for name, answer in answers.items()]
     counts = {status: sum(host["status"] == status for host in hosts) for status in STATUSES}
     return {
         "schema": 1,
@@ -39,7 +50,7 @@ def build_health_report(
         "made_at": made_at,
         "status": max((host["status"] for host in hosts), key=STATUSES.index, default="unknown"),
         "summary": _summary(hosts, counts),
-        "next_steps": _next_steps(hosts, counts),
+        "next_steps": _next_steps(hosts),
         "counts": counts,
         "hosts": sorted(hosts, key=lambda host: -STATUSES.index(host["status"])),
         "versions": dict(versions or {}),
@@ -68,12 +79,14 @@ def rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     result: list[dict[str, Any]] = []
     for host in report["hosts"]:
-        if host["status"] == "unknown":
+        if host["error"]:
             result.append(
                 {"host": host["host"], "gpus": "", "status": "unknown", "text": host["error"], "findings": []}
             )
             continue
         trouble = [item for item in host["findings"] if item["status"] in _TROUBLE]
+        # What refers to a stronger finding of the same GPU comes after it.
+        trouble.sort(key=lambda item: (_TROUBLE.index(item["status"]), str(item["action"]).startswith("Follow ")))
         result.append(_host_row(host, [item for item in trouble if not item["gpu"]]))
         # By address: a GPU that is gone has no index any more.
         sick = {item["gpu"]["pci_address"]: item["gpu"] for item in trouble if item["gpu"]}
@@ -105,6 +118,7 @@ def report_text(report: Mapping[str, Any]) -> str:
     for row in table:
         lines.append(f"{row['host']:<{width}}  {row['gpus']:<{gpu_width}}  {row['status'].upper():<7}  {row['text']}")
         lines += [f"{'':<{width}}    {line}" for item in row["findings"] for line in finding_lines(item)]
+    lines += _repair_lines(report["hosts"])
     if report["next_steps"]:
         lines += ["", report["next_steps"]]
     return "\n".join(lines)
@@ -112,14 +126,14 @@ def report_text(report: Mapping[str, Any]) -> str:
 
 def finding_lines(item: Mapping[str, Any]) -> list[str]:
     """Return a finding as lines: what was found and expected, how it is known, what to do, where to read."""
-    expected = f", expected {show(item['expected'])}" if item.get("expected") is not None else ""
+    expected = f", expected {value_text(item['expected'])}" if item.get("expected") is not None else ""
     lines = [
-        f"{item['status'].upper()} {item['check']}: found {show(item['observed'])}{expected}",
+        f"{item['status'].upper()} {item['check']}: found {value_text(item['observed'])}{expected}",
         f"  known from: {item['source']}",
     ]
     if item.get("action"):
         lines.append(f"  do: {item['action']}")
-    return [*lines, f"  runbook: {item['runbook']}"]
+    return [*lines, f"  runbook: {runbook_place(item['runbook'])}"]
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -133,7 +147,19 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
-def _host(name: str, answer: Mapping[str, Any] | None) -> dict[str, Any]:
+def _repair_lines(hosts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what was repaired in this run, and what the hosts remember of repairs before."""
+    lines = []
+    for host in hosts:
+        if host["repair"]:
+            said = f": {host['repair']['message']}" if host["repair"]["message"] else ""
+            lines.append(f"  {host['host']}, this run: {host['repair']['outcome']}{said}")
+            lines += [f"    evidence: {path}" for path in host["repair"]["bundles"]]
+        lines += [f"  {host['host']}, {repair_text(item)}" for item in host["repairs"]]
+    return ["", "Repairs:", *lines] if lines else []
+
+
+def _host(name: str, answer: Mapping[str, Any] | None, outcome: Mapping[str, Any] | None) -> dict[str, Any]:
     error = _error(answer)
     known = answer if answer is not None and not error else {}
     return {
@@ -145,6 +171,15 @@ def _host(name: str, answer: Mapping[str, Any] | None) -> dict[str, Any]:
         "gpus": known.get("gpus", []),
         "findings": known.get("findings", []),
         "events": known.get("events", []),
+        "repair": None
+        if not outcome
+        else {
+            "outcome": outcome["outcome"],
+            "message": outcome.get("message", ""),
+            "steps": list(outcome.get("steps") or []),
+            "bundles": list(outcome.get("bundles") or []),
+        },
+        "repairs": list(known.get("repairs") or []),
     }
 
 
@@ -188,37 +223,44 @@ def _worst(trouble: list[dict[str, Any]]) -> str:
     return next((status for status in _TROUBLE if any(item["status"] == status for item in trouble)), "ok")
 
 
-_SAID = {
-    "out_of_service": "Must leave service",
-    "unknown": "Did not answer",
-    "degraded": "To look at in working hours",
-}
-
-
 def _summary(hosts: list[dict[str, Any]], counts: Mapping[str, int]) -> str:
+    """Return what is true of the fleet, the worst first. All is well only where nothing at all is to be said."""
     gpus = sum(len(host["gpus"]) for host in hosts)
-    asked = f"{len(hosts)} host{'' if len(hosts) == 1 else 's'}, {gpus} GPU{'' if gpus == 1 else 's'}"
-    parts = [
-        f"{words}: {_some([host['host'] for host in hosts if host['status'] == status])}."
-        for status, words in _SAID.items()
-        if counts[status]
-    ]
-    return " ".join([*(parts or ["All is well."]), f"Asked: {asked}."])
+    groups = (
+        ("Must leave service", [host for host in hosts if host["status"] == "out_of_service"]),
+        ("Did not answer", [host for host in hosts if host["error"]]),
+        ("Cannot be looked at", [host for host in hosts if host["status"] == "unknown" and not host["error"]]),
+        ("To look at in working hours", [host for host in hosts if host["status"] == "degraded"]),
+    )
+    parts = [f"{words}: {some(host['host'] for host in group)}." for words, group in groups if group]
+    warnings = sum(item["status"] == "warn" for host in hosts for item in host["findings"])
+    notes = []
+    if counts["no_gpu"]:
+        notes.append(f"{count_of(counts['no_gpu'], 'host')} {'has' if counts['no_gpu'] == 1 else 'have'} no GPU")
+    if warnings:
+        notes.append(count_of(warnings, "warning"))
+    if not parts and not notes:
+        parts = ["All is well."]
+    elif not parts and gpus:
+        parts = ["No GPU must leave service."]
+    parts += [f"{'; '.join(notes)}."] if notes else []
+    return " ".join([*parts, f"Asked: {count_of(len(hosts), 'host')}, {count_of(gpus, 'GPU')}."])
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _next_steps(hosts: list[dict[str, Any]], counts: Mapping[str, int]) -> str:
+def _next_steps(hosts: list[dict[str, Any]]) -> str:
     """Return what to do next; each host stands under the one thing that helps it."""
     asked: dict[str, list[str]] = {step: [] for step in _STEPS}
     for host in hosts:
         if host["status"] == "out_of_service":
             asked[_step(host)].append(host["host"])
-    steps = [words.format(hosts=",".join(asked[step])) for step, words in _STEPS.items() if asked[step]]
-    if counts["unknown"]:
+    page = runbook_place("docs/runbooks/gpu_recovery.md")
+    steps = [words.format(hosts=",".join(asked[step]), page=page) for step, words in _STEPS.items() if asked[step]]
+    if any(host["error"] for host in hosts):
         steps.append("Look at the hosts that did not answer: network, power, SSH, sudo; then run it again.")
+    if any(host["status"] == "unknown" and not host["error"] for host in hosts):
+        steps.append(
+            "Give the hosts that cannot be looked at what is missing, as their findings say; they may serve on."
+        )
     return " ".join(steps)
 
 
@@ -229,7 +271,7 @@ _STEPS = {
     "consent": "A reboot waits for your consent: `ansible-playbook local_llm.ops.health -e remediate=true "
     "-e local_llm_reboot_consent=yes --limit {hosts}`.",
     "service": "{hosts}: drained, and waits for hardware service. Open a case with the evidence bundle; what to do "
-    "after the part was replaced stands in docs/runbooks/gpu_recovery.md.",
+    "after the part was replaced stands in {page}.",
     "person": "{hosts}: no repair by itself helps. Do what stands under the findings.",
 }
 

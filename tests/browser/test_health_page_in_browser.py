@@ -23,6 +23,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+REPAIR = {
+    "at_seconds": 1793534580.0, "rung": "reset_gpu", "pci_address": "0000:18:00.0", "gpu_uuid": "GPU-0",
+    "reason": "ecc_uncorrected", "xid": None, "result": "verified",
+}  # fmt: skip
+
+
 def answer(*changed: tuple[int, str, Any]) -> dict[str, Any]:
     """Return what gpu_health answers for eight GPUs, some of them changed: (index, path in the snapshot, value)."""
     from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import Context, worst_remedy
@@ -54,7 +60,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     sick = answer((3, "row_remap__failed", True), (3, "ecc__volatile_uncorrected", 2), (5, "persistence_mode", False))
     fleets: dict[str, dict[str, Any]] = {
         "healthy": {f"gpu{number}": answer() for number in range(1, 4)},
-        "out_of_service": {"gpu1": answer(), "gpu2": sick, "gpu3": {"unreachable": True, "msg": "timed out"}},
+        "out_of_service": {
+            "gpu1": {**answer(), "repairs": [REPAIR]},
+            "gpu2": sick,
+            "gpu3": {"unreachable": True, "msg": "timed out"},
+        },
     }
     directory = tmp_path_factory.mktemp("health")
     paths = {}
@@ -99,3 +109,4 @@ def test_the_sick_host_comes_first_and_is_unfolded(page: Page, pages: dict[str, 
     assert page.evaluate("document.querySelector('tbody th').textContent") == "gpu2"
     assert page.evaluate("[...document.querySelectorAll('details[open]')].map(e => e.id)") == ["gpu2"]
     assert "row_remap_failed" in page.evaluate("document.querySelector('#gpu2').textContent")
+    assert "reset of the GPU 0000:18:00.0" in page.evaluate("document.querySelector('#repairs').textContent")

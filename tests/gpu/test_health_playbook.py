@@ -44,7 +44,7 @@ def test_gpu_that_must_leave_service_fails_the_playbook_and_says_what_to_do(flee
     assert done.code != 0
     assert "Must leave service: gpu2." in done.output
     assert "row_remap_failed" in done.output
-    assert "docs/runbooks/gpu_memory.md#row_remap_failed" in done.output
+    assert "docs/runbooks/gpu_memory.md, section row_remap_failed" in done.output
     assert "remediate=true" in done.output
     assert {name: host["status"] for name, host in hosts.items()} == {
         "gpu1": "healthy",
@@ -134,14 +134,27 @@ def test_wrong_option_is_named_with_its_value_and_the_fix(
     assert words in done.output, done.output[-3000:]
 
 
-def test_missing_package_is_a_finding_with_the_fix(fleet: GpuFleet) -> None:
+def test_missing_package_makes_a_host_unknown_and_not_sick_and_names_the_fix(fleet: GpuFleet) -> None:
 
     options = {"nvml_python": "/usr/bin/python3", "sysfs_root": "/srv/fake-sys", "kernel_log": "/srv/fake-kmsg"}
     done, hosts = fleet.health("-e", json.dumps({"local_llm_gpu_health": options}))
     assert done.code != 0
-    (item,) = [item for item in hosts["gpu1"]["findings"] if item["status"] == "fail"]
-    assert item["check"] == "nvml_loadable"
+    assert {host["status"] for host in hosts.values()} == {"unknown"}
+    assert [item for item in hosts["gpu1"]["findings"] if item["status"] == "fail"] == []
+    (item,) = [item for item in hosts["gpu1"]["findings"] if item["check"] == "nvml_loadable"]
     assert "nvidia-ml-py" in item["action"]
+    assert "Cannot be looked at: gpu1, gpu2, gpu3." in done.output
+
+
+def test_two_findings_about_one_card_give_one_thing_to_do(fleet: GpuFleet) -> None:
+    fleet.give(gpu2=with_faults("remap_failed"))
+    done, hosts = fleet.health()
+    assert done.code != 0
+    by_check = {item["check"]: item for item in hosts["gpu2"]["findings"] if item["status"] == "fail"}
+    assert not by_check["row_remap_failed"]["action"].startswith("Follow")
+    assert by_check["xid"]["gpu"] == by_check["row_remap_failed"]["gpu"]
+    assert by_check["xid"]["action"].startswith("Follow row_remap_failed of this GPU")
+    assert "found XID 64 x1 (last " in done.output
 
 
 def test_override_of_one_xid_changes_what_it_asks_for(fleet: GpuFleet) -> None:

@@ -50,6 +50,13 @@ def test_reset_mends_what_a_reset_mends_without_a_failed_request(fleet: GpuFleet
     actions = json.loads(fleet.shell("gpu2", "cat /var/lib/local_llm/health/state.json"))["actions"]
     assert {(action["rung"], action["result"]) for action in actions} == {("reset_gpu", "verified")}
     assert len({action["at_seconds"] for action in actions}) == 1, "one reset, for every cause that it answers"
+    assert hosts["gpu2"]["repair"]["outcome"] == "repaired"
+    assert {(one["rung"], one["result"]) for one in hosts["gpu2"]["repairs"]} == {("reset_gpu", "verified")}
+    assert "gpu2, this run: repaired" in done.output and ": helped" in done.output
+    page = (fleet.health_root / "health.html").read_text(encoding="utf-8")
+    assert "reset of the GPU" in page and "this run: repaired" in page
+    _again, hosts = fleet.health()
+    assert hosts["gpu2"]["repair"] is None and hosts["gpu2"]["repairs"], "a later run still knows of it"
     traffic = client.finish()
     assert traffic.failed == 0, traffic
 

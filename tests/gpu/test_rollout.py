@@ -66,6 +66,31 @@ def test_host_whose_gpu_must_leave_service_is_refused_before_anything_is_touched
     assert fleet.releases() == before
 
 
+def test_host_whose_gpus_cannot_be_looked_at_is_refused_with_the_right_words(
+    fleet: GpuFleet, other_release: list[str]
+) -> None:
+    options = {**fleet.variables()["local_llm_gpu_health"], "nvml_python": "/usr/bin/python3"}
+    done = fleet.playbook("upgrade", *other_release, "-e", json.dumps({"local_llm_gpu_health": options}))
+    assert done.code != 0
+    assert done.rollout is None
+    assert "cannot be looked at" in done.output and "nvidia-ml-py" in done.output, done.output[-3000:]
+
+
+def test_rollout_beside_a_recovery_is_refused_and_says_who_holds_the_lock(
+    fleet: GpuFleet, other_release: list[str]
+) -> None:
+    lock = "directory=/var/lib/local_llm/gateway/recovery rollout_id=recovery-elsewhere"
+    fleet.ad_hoc("gw1", "local_llm.ops.rollout_lock", f"state=held {lock}")
+    before = fleet.releases()
+    try:
+        done = fleet.playbook("upgrade", *other_release)
+    finally:
+        fleet.ad_hoc("gw1", "local_llm.ops.rollout_lock", f"state=released {lock}")
+    assert done.code != 0
+    assert "recovery-elsewhere" in done.output and "holds its lock on gw1" in done.output, done.output[-3000:]
+    assert fleet.releases() == before
+
+
 def test_host_without_the_gpus_that_its_instance_wants_is_refused(fleet: GpuFleet, other_release: list[str]) -> None:
     fleet.give(gpu3=healthy("none"))
     done = fleet.playbook("upgrade", *other_release)

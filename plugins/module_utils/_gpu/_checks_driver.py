@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import Check, Context, Findings, Snapshot
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._presence import (
+    cannot_look,
     driver_not_installed,
     driver_stuck,
     no_gpu_here,
@@ -53,6 +54,8 @@ def _nvml_loadable(check: Check, snapshot: Snapshot, context: Context) -> Findin
     if who_reports_silence(snapshot) != check.name:
         return check.skip("NVML", why_nvml_is_silent(snapshot) or "")
     remedy, observed, action = _init_failure(snapshot)
+    if cannot_look(snapshot):
+        return [check.warn("NVML", f"the GPUs cannot be looked at: {observed}", "NVML answers", action, remedy)]
     return [check.fail("NVML", observed, "NVML starts and answers", action, remedy)]
 
 
@@ -62,8 +65,9 @@ def _init_failure(snapshot: Snapshot) -> tuple[str, str, str]:
     said = nvml["error"] or nvml["status"]
     if nvml["status"] == "missing_package":
         action = (
-            "Run the role local_llm.ops.host: it puts nvidia-ml-py into /opt/local_llm/tools. "
-            "Or name a Python that has it: nvml_python."
+            "The host may serve on; nothing is known of its GPUs. Run local_llm.ops.site, whose role host puts "
+            "nvidia-ml-py into /opt/local_llm/tools. Or name a Python that has it: local_llm_gpu_health: "
+            "{nvml_python: ...}."
         )
         return "configure", f"no Python package nvidia-ml-py ({said})", action
     if nvml["status"] == "missing_library":

@@ -72,6 +72,11 @@ def why_nvml_is_silent(snapshot: Snapshot) -> str | None:
     return f"NVML does not answer: see {who_reports_silence(snapshot)}"
 
 
+def cannot_look(snapshot: Snapshot) -> bool:
+    """Return whether it is the check that lacks something, and not the host: its GPUs may be well and serve."""
+    return bool(snapshot["nvml"]["status"] == "missing_package")
+
+
 def who_reports_silence(snapshot: Snapshot) -> str:
     """Return the one check that reports that NVML does not answer."""
     nvml = snapshot["nvml"]

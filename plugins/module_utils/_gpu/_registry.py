@@ -21,7 +21,14 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu import (
     _checks_state,
     _checks_thermal,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import Check, Context, Findings, Snapshot
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import (
+    REMEDIES,
+    Check,
+    Context,
+    Findings,
+    Snapshot,
+)
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._presence import cannot_look
 
 ALL_CHECKS: tuple[Check, ...] = (
     *_checks_driver.CHECKS,
@@ -75,6 +82,38 @@ def _broken(check: Check, what: str) -> dict[str, Any]:
     return check.warn(f"check {check.name}", f"the check broke: {what}", "the check runs", action)
 
 
+def one_to_follow(findings: Findings) -> Findings:
+    """Return the findings so that of one GPU one says what to do, and the weaker ones refer to it.
+
+    Two checks often see one trouble, such as a failed row remap and its XID, and ask for different rungs of the ladder.
+    """
+    strongest: dict[str, dict[str, Any]] = {}
+    for item in findings:
+        key = _gpu_key(item)
+        if key and _rung(item) > _rung(strongest.get(key)):
+            strongest[key] = item
+    result = []
+    for item in findings:
+        follow = strongest.get(_gpu_key(item))
+        if follow is not None and 0 <= _rung(item) < _rung(follow):
+            words = f"Follow {follow['check']} of this GPU, which asks for more ({follow['remedy']})."
+            item = {**item, "action": f"{words} Alone: {item['action']}" if item["action"] else words}
+        result.append(item)
+    return result
+
+
+def _gpu_key(item: Mapping[str, Any]) -> str:
+    gpu = item["gpu"] or {}
+    return str(gpu.get("pci_address") or gpu.get("uuid") or "")
+
+
+def _rung(item: Mapping[str, Any] | None) -> int:
+    """Return how strong the remedy of a finding that says something is; -1 for none and what a person sets up."""
+    if item is None or item["status"] not in ("fail", "warn") or item["remedy"] in ("none", "configure"):
+        return -1
+    return REMEDIES.index(item["remedy"])
+
+
 def summarise(findings: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Return how many findings have which status."""
     counts = dict.fromkeys(STATUSES, 0)
@@ -84,12 +123,17 @@ def summarise(findings: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def overall_status(snapshot: Snapshot, context: Context, findings: Iterable[Mapping[str, Any]]) -> str:
-    """Return healthy, degraded or out_of_service; no_gpu for a host without a GPU where nothing must leave service."""
+    """Return healthy, degraded or out_of_service; no_gpu for a host without a GPU where nothing must leave service.
+
+    unknown for a host whose GPUs cannot be looked at, because the check lacks something there.
+    """
     counts = summarise(findings)
     if counts["fail"]:
         return "out_of_service"
     if has_no_gpu(snapshot, context):
         return "no_gpu"
+    if cannot_look(snapshot):
+        return "unknown"
     return "degraded" if counts["warn"] else "healthy"
 
 

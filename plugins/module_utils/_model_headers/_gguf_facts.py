@@ -118,6 +118,7 @@ def gguf_facts(header: GgufHeader, path: str) -> dict[str, Any]:
         "weights_bytes": header.weights_bytes,
         "dtypes": dict(sorted(header.type_bytes.items())),
         "quantisation": _quantisation(header),
+        "quantisation_scheme": None,
         "layers": layers,
         "attention_heads": heads,
         "kv_heads": None if unknown else kv_heads,

@@ -127,6 +127,42 @@ def quantisation(config: dict[str, Any], part: dict[str, Any]) -> str | None:
     return None
 
 
+def quantisation_scheme(config: dict[str, Any], part: dict[str, Any]) -> str | None:
+    """Return the form of a quantisation that has several (w8a8-fp8, modelopt); several in a model with + between."""
+    for place in (config, part):
+        for key in ("quantization_config", "compression_config"):
+            found = place.get(key)
+            if not isinstance(found, dict):
+                continue
+            if found.get("quant_method") == "modelopt" and found.get("quant_algo"):
+                return "modelopt"
+            groups = found.get("config_groups")
+            if found.get("quant_method") == "compressed-tensors" and isinstance(groups, dict):
+                forms = {_form(group, str(found.get("format") or "")) for group in groups.values()}
+                return None if None in forms or not forms else "+".join(sorted(str(form) for form in forms))
+    return None
+
+
+def _form(group: Any, file_format: str) -> str | None:
+    """Return how one group of layers is quantised: bits of weights and activations, and the kind of numbers."""
+    weights = group.get("weights") if isinstance(group, dict) else None
+    if not isinstance(weights, dict):
+        return None
+    named = str(group.get("format") or file_format)
+    for prefix in ("nvfp4", "mxfp4", "mxfp8"):
+        if named.startswith(prefix):
+            return prefix
+    inputs = group.get("input_activations")
+    bits, kind = weights.get("num_bits"), weights.get("type", "int")
+    input_bits, input_kind = 16, kind
+    if isinstance(inputs, dict):
+        input_bits, input_kind = inputs.get("num_bits", 16), inputs.get("type", "int")
+    if not isinstance(bits, int) or not isinstance(input_bits, int):
+        return None
+    numbers = "fp8" if "float" in (kind, input_kind) else "int"
+    return f"w{bits}a{input_bits}-{numbers}"
+
+
 def _not_counted(config: dict[str, Any], part: dict[str, Any]) -> list[str]:
     """Return why the cache of this model cannot be counted from these facts."""
     reasons = []
@@ -189,6 +225,7 @@ def config_facts(config: dict[str, Any]) -> dict[str, Any]:
     return {
         "architecture": family or None,
         "quantisation": quantisation(config, part),
+        "quantisation_scheme": quantisation_scheme(config, part),
         "layers": layers,
         "attention_heads": heads,
         "kv_heads": None if unknown else kv_heads,

@@ -32,7 +32,8 @@ _REMOTE_CODE_FILES = (
 )
 # Every key that facts have, in their order. `value_head_dim` and `unknown` say more than the engines' contract asks.
 FACT_KEYS = (
-    "schema", "format", "architecture", "parameters", "weights_bytes", "dtypes", "quantisation", "layers",
+    "schema", "format", "architecture", "parameters", "weights_bytes", "dtypes", "quantisation",
+    "quantisation_scheme", "layers",
     "attention_heads", "kv_heads", "head_dim", "value_head_dim", "hidden_size", "vocabulary_size",
     "max_context_tokens", "sliding_window_tokens", "sliding_window_layers", "mla", "experts", "tied_embeddings",
     "needs_remote_code", "unsafe_files", "unknown",
@@ -138,7 +139,7 @@ def _safetensors_facts(directory: str, name: str) -> dict[str, Any]:
     if facts["quantisation"] is None and os.path.isfile(quantiser):
         details = read_json(quantiser).get("quantization")
         if isinstance(details, dict) and details.get("quant_algo"):
-            facts["quantisation"] = str(details["quant_algo"]).lower()
+            facts.update(quantisation=str(details["quant_algo"]).lower(), quantisation_scheme="modelopt")
     facts.update(
         format="safetensors",
         parameters=header.elements if facts["quantisation"] in _UNPACKED else None,

@@ -140,3 +140,11 @@ def test_the_documentation_has_the_arguments_of_the_action() -> None:
         name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()
     }
     assert documented == ActionModule.ARGUMENTS
+
+
+def test_code_of_a_model_fails_by_its_check_also_where_a_misfit_only_warns() -> None:
+    bad = {"small": {**Q4, "unsafe_files": ["run.py"]}}
+    with pytest.raises(AnsibleError, match=r"run\.py, which can run code"):
+        run(models=bad, ram_total_bytes=8 * GIB, fail_on=["unsafe_files", "remote_code"])
+    result = run(ram_total_bytes=8 * GIB, fail_on=["unsafe_files", "remote_code"])
+    assert result["ok"] is False

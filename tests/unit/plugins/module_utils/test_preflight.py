@@ -17,9 +17,11 @@ from ansible_collections.local_llm.ops.plugins.module_utils._preflight import (
     Listener,
     check_clock,
     check_disks,
+    check_keys,
     check_memory,
     check_ports,
     check_prepared,
+    check_stop_time,
     check_system,
     disk_needs,
     listening_sockets,
@@ -27,10 +29,12 @@ from ansible_collections.local_llm.ops.plugins.module_utils._preflight import (
     unit_name,
 )
 from ansible_collections.local_llm.ops.plugins.module_utils._preflight_host import (
+    instance_keys,
     missing_preparation,
     read_disk,
     read_listeners,
     read_memory_total_bytes,
+    read_unit,
 )
 
 MODELS = "/var/lib/local_llm/models"
@@ -127,6 +131,13 @@ def test_what_is_there_already_needs_no_space_and_a_shared_model_counts_once() -
     assert disk_needs(both, [f"{MODELS}/tiny/r1", f"{ENGINES}/llamacpp/0.7.0"], MODELS, ENGINES) == []
 
 
+def test_what_comes_in_an_unknown_size_is_said() -> None:
+    needs = disk_needs([instance(model_bytes=0)], [], MODELS, ENGINES)
+    found = check_disks(needs, [Disk(MODELS, 1, 40 * GIB), Disk(ENGINES, 1, 40 * GIB)], GIB)
+    assert statuses(found) == ["ok"]
+    assert "not counted, its size is not known yet: model tiny r1" in found[0]["observed"]
+
+
 def test_a_model_larger_than_the_disk_is_refused_with_both_sizes() -> None:
     needs = disk_needs([instance(model_bytes=50 * GIB)], [], MODELS, ENGINES)
     found = check_disks(needs, [Disk(MODELS, 1, 40 * GIB), Disk(ENGINES, 1, 40 * GIB)], GIB)
@@ -176,6 +187,46 @@ def test_missing_preparation_names_each_thing(tmp_path: Path) -> None:
     assert "/var/lib/local_llm/models" in missing
     assert "/etc/systemd/system/local-llm-revert@.timer" in missing
     assert "/opt/local_llm/engines" not in missing
+
+
+@pytest.mark.parametrize(
+    ("unit", "status"),
+    [
+        ("[Service]\nTimeoutStopSec=75\n", []),
+        ("[Service]\nTimeoutStopSec=74\n", ["fail"]),
+        ("[Service]\nTimeoutStopSec=74s\n", ["fail"]),
+        ("[Service]\nTimeoutStopSec=5min\n", []),
+        ("", []),
+    ],
+)
+def test_a_unit_that_kills_an_engine_too_early_is_told_with_both_times(unit: str, status: list[str]) -> None:
+    found = check_stop_time([instance(engine="vllm", config={"shutdown_timeout_seconds": 60})], unit)
+    assert statuses(found) == status
+    for item in found:
+        assert "after 74 s" in item["observed"]
+        assert item["expected"].startswith("host_stop_timeout_seconds of at least 75")
+        assert "shutdown_timeout_seconds = 60" in item["expected"]
+
+
+def test_an_engine_without_such_a_time_is_not_held_against_the_unit() -> None:
+    assert check_stop_time([instance(config={"threads": 1}), instance()], "TimeoutStopSec=1\n") == []
+
+
+def test_a_key_that_nobody_would_send_is_found_and_not_read(tmp_path: Path) -> None:
+    assert instance_keys(["chat"], str(tmp_path)) == {}
+    key = tmp_path / "etc/credstore/local-llm.chat.api_key"
+    key.parent.mkdir(parents=True)
+    key.write_text("marked-secret", encoding="utf-8")
+    keys = instance_keys(["chat", "code"], str(tmp_path))
+    assert keys == {"chat": "/etc/credstore/local-llm.chat.api_key"}
+    found = check_keys(keys)
+    assert statuses(found) == ["fail"]
+    assert found[0]["subject"] == "instance chat" and "gateway_api_keys" in found[0]["action"]
+    assert "marked-secret" not in repr(found)
+
+
+def test_the_unit_of_a_bare_host_is_empty(tmp_path: Path) -> None:
+    assert read_unit(str(tmp_path)) == ""
 
 
 def test_systemd_and_python_are_needed() -> None:

@@ -102,6 +102,17 @@ def test_an_xid_takes_the_host_out_of_service_until_it_is_cleared(run: Run, host
     assert run()["status"] == "healthy"
 
 
+def test_the_repairs_that_the_host_remembers_are_told(run: Run, host: dict[str, Any]) -> None:
+    action = {
+        "at_seconds": 1.0, "rung": "reset_gpu", "gpu_uuid": "GPU-0", "pci_address": "0000:18:00.0", "reason": "xid",
+        "xid": 79, "boot_id": None, "result": "verified",
+    }  # fmt: skip
+    assert run()["repairs"] == []
+    state = json.loads(host["state"].read_text())
+    host["state"].write_text(json.dumps({**state, "actions": [{**action, "at_seconds": time.time()}]}))
+    assert [(item["rung"], item["result"]) for item in run()["repairs"]] == [("reset_gpu", "verified")]
+
+
 def test_only_what_came_since_a_time_counts_when_asked_so(run: Run, host: dict[str, Any]) -> None:
     with host["log"].open("a") as stream:
         stream.write(XID_79.format(2))

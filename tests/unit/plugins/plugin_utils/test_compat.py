@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._engines import get_engine
 from ansible_collections.local_llm.ops.plugins.plugin_utils._compat import chosen_gpus, compat
+from ansible_collections.local_llm.ops.plugins.plugin_utils._engine_facts import gate_facts
 from ansible_collections.local_llm.ops.tests.unit.plugins.plugin_utils.test_fit import FACTS, GIB, Q4
 
 MODELS = {"full": FACTS, "small": Q4, "small-st": {**Q4, "format": "safetensors"}}
@@ -118,6 +119,68 @@ def test_a_model_with_code_of_its_own_is_refused_unless_it_is_allowed() -> None:
     assert failed(compat([item], host(gpu(0)), models, {})[0]) == ["remote_code"]
     item["config"]["allow_remote_code_of"] = "0" * 40
     assert failed(compat([item], host(gpu(0)), models, {})[0]) == []
+
+
+def test_a_model_with_files_that_can_run_code_is_refused_unless_they_are_allowed_by_name() -> None:
+    models = {"small": {**Q4, "unsafe_files": ["modeling_x.py", "extra/weights.bin"]}}
+    item = instance("a", "llamacpp", "small")
+    result = compat([item], host(gpu(0)), models, {})[0]
+    assert failed(result) == ["unsafe_files"]
+    assert "modeling_x.py" in result["findings"][0]["observed"]
+    allowed = compat([{**item, "allow": ["modeling_x.py", "extra/*.bin"]}], host(gpu(0)), models, {})[0]
+    assert failed(allowed) == []
+    # Of a directory of the controller only the listed files go to the hosts.
+    assert failed(compat([{**item, "files": ["m.gguf"]}], host(gpu(0)), models, {})[0]) == []
+
+
+def test_code_of_a_model_is_refused_also_where_the_gpus_cannot_be_read() -> None:
+    models = {"small": {**Q4, "unsafe_files": ["run.py"]}, "good": Q4}
+    blind = {**host(), "gpus_unknown": "the GPUs cannot be read: timeout"}
+    assert failed(compat([instance("a", "llamacpp", "small")], blind, models, {})[0]) == ["unsafe_files"]
+    result = compat([instance("a", "llamacpp", "good")], blind, models, {})[0]
+    assert (result["status"], failed(result)) == ("unknown", [])
+
+
+def test_code_that_a_model_names_may_be_allowed_by_name_too() -> None:
+    models = {"full": {**FACTS, "needs_remote_code": True}}
+    item = {**instance("a", "vllm", "full"), "allow": ["auto_map"]}
+    assert failed(compat([item], host(gpu(0)), models, {})[0]) == []
+    assert failed(compat([instance("a", "llamacpp", "full")], host(gpu(0)), models, {})[0]) == ["model_format"]
+
+
+VLLM_NOW, VLLM_129, VLLM_OLD = "0.33.0", "0.33.0+cu129", "0.15.0"
+DRIVERS: list[tuple[str, str, str, str, str]] = [
+    # engine, version, driver, compute capability, what comes of it
+    ("vllm", VLLM_NOW, "535.274.02", "8.0", "fail"),
+    ("vllm", VLLM_NOW, "550.163.01", "8.0", "fail"),
+    ("vllm", VLLM_NOW, "570.195.03", "9.0", "fail"),
+    ("vllm", VLLM_NOW, "580.95.05", "9.0", "ok"),
+    ("vllm", "0.22.0", "570.195.03", "9.0", "fail"),
+    ("vllm", "0.22.0", "580.65.06", "9.0", "ok"),
+    # A build for CUDA 12 runs on every driver of CUDA 12.
+    ("vllm", VLLM_129, "535.274.02", "8.0", "ok"),
+    ("vllm", VLLM_129, "515.105.01", "8.0", "fail"),
+    ("vllm", "0.33.0+cpu", "535.274.02", "8.0", "ok"),
+    # What is not certain, or not known, refuses nothing.
+    ("vllm", VLLM_OLD, "515.105.01", "8.0", "ok"),
+    ("vllm", "0.99.0", "535.274.02", "8.0", "ok"),
+    ("ollama", "0.32.15", "535.274.02", "8.0", "fail"),
+    ("ollama", "0.32.15", "550.163.01", "8.0", "ok"),
+    ("ollama", "0.32.15", "550.163.01", "6.1", "fail"),
+    ("ollama", "0.32.15", "570.195.03", "6.1", "ok"),
+    ("llamacpp", "0.7.0", "470.256.02", "6.1", "ok"),
+]
+
+
+@pytest.mark.parametrize(("engine", "version", "driver", "card", "outcome"), DRIVERS)
+def test_driver_and_build_of_the_engine(engine: str, version: str, driver: str, card: str, outcome: str) -> None:
+    item = {**instance("a", engine, "full" if engine == "vllm" else "small"), "engine_version": version}
+    facts = {"a": gate_facts(engine, version)}
+    found = compat([item], host(gpu(0, 80, card), driver=driver), MODELS, facts)[0]["findings"]
+    drivers = [entry for entry in found if entry["check"] == "driver"]
+    assert [entry["status"] for entry in drivers] == ([] if outcome == "ok" else [outcome])
+    for entry in drivers:
+        assert "cuda-compat" in entry["action"] and entry["observed"] == driver
 
 
 def test_what_is_not_known_is_said_and_does_not_fail() -> None:

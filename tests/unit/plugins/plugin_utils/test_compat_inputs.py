@@ -19,7 +19,7 @@ DESCRIPTION = {
     "engine": "llamacpp", "engine_version": "0.7.0", "model": "tiny", "model_revision": "r1",
     "model_manifest_sha256": "a" * 64, "model_entry": "m.gguf", "gpus": "none", "config": {"context_tokens": 64},
 }  # fmt: skip
-DIRECTORY = {"tiny": {"source": "directory", "path": "/models/tiny"}}
+DIRECTORY = {"tiny": {"source": "directory", "path": "/models/tiny", "files": {"m.gguf": "a" * 64}, "allow": ["x.py"]}}
 REMOTE = {"tiny": {"source": "hf"}}
 
 
@@ -68,7 +68,18 @@ def test_only_hosts_that_change_are_judged_with_all_their_instances() -> None:
         "engine_version",
         "gpus",
         "config",
+        "allow",
+        "files",
     }
+
+
+def test_what_the_site_allows_of_a_model_goes_to_the_gate_with_the_files_that_belong_to_it() -> None:
+    desired, variables = fleet(DIRECTORY, hosts=1)
+    item = compat_inputs(desired, variables, {"gpu1": ["chat"]}, Reader())["hosts"]["gpu1"]["instances"][0]
+    assert (item["allow"], item["files"]) == (["x.py"], ["m.gguf"])
+    desired, variables = fleet(REMOTE, hosts=1)
+    item = compat_inputs(desired, variables, {"gpu1": ["chat"]}, Reader())["hosts"]["gpu1"]["instances"][0]
+    assert item["allow"] == [] and "files" not in item
 
 
 def test_nothing_is_read_when_nothing_changes() -> None:

@@ -29,11 +29,10 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._engine_facts import
     has_floor,
     load_engine_facts,
     looks_like_version,
-    safe_floor,
     version_number,
     vulnerabilities,
 )
-from ansible_collections.local_llm.ops.plugins.plugin_utils._engine_facts_schema import engine_facts_problems
+from ansible_collections.local_llm.ops.plugins.plugin_utils._engine_facts_schema import engine_facts_problems, extended
 
 ROOT = Path(__file__).parents[4]
 DOCUMENT = load_engine_facts()
@@ -80,17 +79,17 @@ def test_no_release_uses_a_flag_that_was_removed(engine: str, line: Any, entry: 
     assert {*entry["removed"], *entry["renamed"]}.isdisjoint(get_engine(engine).required_flags)
 
 
-def test_the_gateway_lets_through_and_asks_what_the_facts_say() -> None:
+def test_the_gateway_lets_through_what_the_facts_say() -> None:
     defaults = yaml.safe_load((ROOT / "roles/gateway/defaults/main.yml").read_text(encoding="utf-8"))
-    internal = yaml.safe_load((ROOT / "roles/gateway/vars/main.yml").read_text(encoding="utf-8"))
-    for engine, _line, entry in RANGES:
+    for _engine, _line, entry in RANGES:
         assert defaults["gateway_allowed_paths"] == entry["allowed_paths"]
-        assert internal["__gateway_health_paths"].get(engine, "/health") == entry["health_path"]
 
 
-def test_the_floor_of_the_role_is_the_floor_of_the_facts() -> None:
-    defaults = yaml.safe_load((ROOT / "roles/ollama/defaults/main.yml").read_text(encoding="utf-8"))
-    assert str(defaults["ollama_minimum_version"]) == safe_floor("ollama", "0.1.0")
+@pytest.mark.parametrize("engine", known_engines())
+def test_each_role_asks_the_same_place_about_unsafe_versions(engine: str) -> None:
+    first = yaml.safe_load((ROOT / f"roles/{engine}/tasks/main.yml").read_text(encoding="utf-8"))[0]
+    assert first["loop"] == f"{{{{ {engine}_versions }}}}"
+    assert f"unsafe_version('{engine}', local_llm_allow_unsafe_versions" in first["vars"][f"__{engine}_refusal"]
 
 
 @pytest.mark.parametrize(("engine", "line"), LINES)
@@ -259,6 +258,28 @@ def test_a_fault_in_the_file_names_engine_range_key_value_and_fix(case: str) -> 
         place = place[step]
     place[where[-1]] = value
     assert [line for line in engine_facts_problems(document) if text in line], engine_facts_problems(document)
+
+
+def test_a_range_takes_from_the_one_that_it_extends_what_it_does_not_say_itself() -> None:
+    raw = yaml.safe_load((ROOT / "plugins/plugin_utils/engine_facts.yml").read_text(encoding="utf-8"))
+    assert not any("<<" in entry for lines in raw["engines"].values() for line in lines for entry in line["ranges"])
+    whole, problems = extended(raw)
+    first, second = whole["engines"]["vllm"][0]["ranges"][:2]
+    assert problems == [] and not {"name", "extends"} & {*first, *second}
+    assert second["flags"] == first["flags"] and second["versions"] != first["versions"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"extends": "vllm_nwo"}, "extends: 'vllm_nwo' is no such range. Did you mean vllm_now?"),
+        ({"name": "vllm_now"}, "vllm: name: vllm_now is there twice"),
+    ],
+)
+def test_a_range_that_extends_nothing_that_is_there_is_told(change: dict[str, str], text: str) -> None:
+    raw = yaml.safe_load((ROOT / "plugins/plugin_utils/engine_facts.yml").read_text(encoding="utf-8"))
+    raw["engines"]["vllm"][0]["ranges"][1].update(change)
+    assert any(text in line for line in extended(raw)[1])
 
 
 def test_a_missing_key_is_told() -> None:

@@ -24,6 +24,7 @@ FACTS: dict[str, Any] = {  # Llama 3.1 8B
     "weights_bytes": 16_060_522_496,
     "dtypes": {"BF16": 16_060_522_496},
     "quantisation": None,
+    "quantisation_scheme": None,
     "layers": 32,
     "attention_heads": 32,
     "kv_heads": 8,
@@ -324,6 +325,8 @@ def test_vllm_takes_the_context_of_the_model_when_none_is_set_and_refuses_more()
     assert check({**FACTS, "max_context_tokens": None}, "vllm", {}, gpus(80))["status"] == "unknown"
     result = check(FACTS, "vllm", {"max_model_len": 200000, "max_num_seqs": 64}, gpus(80))
     assert (result["status"], result["nearest"]) == ("does_not_fit", {"max_model_len": 131072})
+    (told,) = (item for item in result["findings"] if item["status"] == "fail")
+    assert told["observed"] == "max_model_len = 200000" and "at most 131072" in told["expected"]
     chosen = check(FACTS, "vllm", {"max_model_len": -1, "max_num_seqs": 64}, gpus(24))
     assert chosen["status"] == "fits"
     assert any("chooses max_model_len itself" in reason for reason in chosen["reasons"])

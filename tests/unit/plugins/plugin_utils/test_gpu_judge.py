@@ -288,7 +288,7 @@ def test_the_table_has_one_row_per_host_measure_and_type_with_the_lowest_card() 
         "0.56",
         "FAIL",
     ]
-    assert "runbook: docs/runbooks/gpu_benchmark.md#benchmark_memory_bandwidth" in text
+    assert "docs/runbooks/gpu_benchmark.md, section benchmark_memory_bandwidth" in text
 
 
 def test_every_check_has_a_section_in_the_runbook() -> None:

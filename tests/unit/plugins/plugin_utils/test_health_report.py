@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._health_html import render_health_html, value_text
+from ansible_collections.local_llm.ops.plugins.plugin_utils._health_html import render_health_html
 from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import (
     build_health_report,
     must_leave,
@@ -18,7 +18,9 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report impor
     rows,
     to_mend,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._health_words import value_text
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_words import NONE
+from ansible_collections.local_llm.ops.plugins.plugin_utils._runbooks import ROOT, runbook_place
 
 GPUS = [
     {
@@ -89,8 +91,87 @@ def test_sick_gpu_has_a_row_of_its_own_with_serial_and_what_to_do() -> None:
     assert "serial S1" in text
     assert "FAIL row_remap_failed: found what was seen, expected what is right" in text
     assert "known from: NVML" in text
-    assert "docs/runbooks/gpu_memory.md#row_remap_failed" in text
+    assert f"runbook: {ROOT}/docs/runbooks/gpu_memory.md, section row_remap_failed" in text
     assert "remediate=true" in text
+
+
+BARE = {"findings": [found("skip", "gpu_count")], "status": "no_gpu", "summary": {"skip": 1}, "gpus": []}
+WARNED = answer(found("warn", "persistence", 1), found("warn", "persistence", 2), status="degraded")
+BLIND = {
+    "findings": [found("warn", "nvml_loadable", observed="the GPUs cannot be looked at", action="Run site.")],
+    "status": "unknown", "summary": {"warn": 1}, "gpus": [], "remedy": "none",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answers", "summary"),
+    [
+        ({"a": FINE}, "All is well. Asked: 1 host, 3 GPUs."),
+        ({"a": FINE, "b": BARE, "c": BARE}, "No GPU must leave service. 2 hosts have no GPU. Asked: 3 hosts, 3 GPUs."),
+        ({"a": BARE}, "1 host has no GPU. Asked: 1 host, 0 GPUs."),
+        (
+            {"a": WARNED, "b": BARE},
+            "To look at in working hours: a. 1 host has no GPU; 2 warnings. Asked: 2 hosts, 3 GPUs.",
+        ),
+        (
+            {"a": {**BARE, "findings": [found("warn", "time_sync")]}},
+            "1 host has no GPU; 1 warning. Asked: 1 host, 0 GPUs.",
+        ),
+        ({"a": BLIND}, "Cannot be looked at: a. 1 warning. Asked: 1 host, 0 GPUs."),
+        (
+            {"a": BLIND, "b": {"unreachable": True}},
+            "Did not answer: b. Cannot be looked at: a. 1 warning. Asked: 2 hosts, 0 GPUs.",
+        ),
+    ],
+)
+def test_the_headline_says_what_is_true(answers: dict[str, Any], summary: str) -> None:
+    made = report(**answers)
+    assert made["summary"] == summary
+    assert render_health_html(made)
+
+
+def test_a_host_that_cannot_be_looked_at_is_told_with_what_is_missing() -> None:
+    made = report(gpu1=BLIND)
+    assert (made["status"], must_leave(made), to_mend(made)) == ("unknown", ["gpu1"], [])
+    text = report_text(made)
+    assert "the GPUs cannot be looked at" in text and "do: Run site." in text
+    assert "did not answer" not in text and "they may serve on" in made["next_steps"]
+
+
+REPAIR = {
+    "at_seconds": 1793534580.0, "rung": "reset_gpu", "pci_address": "0000:18:00.0", "gpu_uuid": "GPU-0",
+    "reason": "xid 79", "xid": 79, "result": "verified",
+}  # fmt: skip
+
+
+def test_repairs_are_told_with_what_why_when_and_what_came_of_it() -> None:
+    outcome = {"outcome": "repaired", "message": "reset_gpu verified | chat proven", "steps": ["reset_gpu verified"]}
+    made = build_health_report(
+        {"gpu1": {**FINE, "repairs": [REPAIR]}, "gpu2": FINE},
+        made_at="2026-11-01T12:00:00Z",
+        outcomes={"gpu1": {**outcome, "bundles": ["/b/gpu1.tar.gz"]}, "gpu2": None},
+    )
+    by_host = {host["host"]: host for host in made["hosts"]}
+    assert by_host["gpu1"]["repair"]["outcome"] == "repaired"
+    assert (by_host["gpu1"]["repairs"], by_host["gpu2"]["repair"], by_host["gpu2"]["repairs"]) == ([REPAIR], None, [])
+    for shown in (report_text(made), render_health_html(made)):
+        assert "this run: repaired: reset_gpu verified | chat proven" in shown
+        assert "2026-11-01 12:03 UTC: reset of the GPU 0000:18:00.0, because of xid 79: helped" in shown
+        assert "/b/gpu1.tar.gz" in shown
+    assert "Repairs" not in report_text(report(gpu1=FINE))
+
+
+def test_a_runbook_is_named_by_where_it_lies_here() -> None:
+    assert runbook_place("docs/runbooks/gpu_xid.md#xid") == f"{ROOT}/docs/runbooks/gpu_xid.md, section xid"
+    assert runbook_place("docs/runbooks/gpu_recovery.md") == f"{ROOT}/docs/runbooks/gpu_recovery.md"
+    assert runbook_place("docs/runbooks/nosuch.md#x") == "docs/runbooks/nosuch.md#x of the collection local_llm.ops"
+
+
+def test_an_xid_is_told_in_words_and_not_as_a_dictionary() -> None:
+    seen = {"xid": 79, "count": 2, "first_at": None, "last_at": "2026-11-01T12:03:09Z", "message": "NVRM: Xid ...: 79"}
+    text = report_text(report(gpu1=answer(found("fail", "xid", 1, observed=seen), status="out_of_service")))
+    assert "found XID 79 x2 (last 2026-11-01 12:03): NVRM: Xid ...: 79, expected" in text
+    assert "{" not in text
 
 
 @pytest.mark.parametrize(
@@ -173,6 +254,13 @@ def test_page_escapes_what_hosts_say_and_runs_no_script() -> None:
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
 
 
+def test_what_is_to_be_followed_stands_before_what_refers_to_it() -> None:
+    weaker = found("fail", "aaa", 1, action="Follow zzz of this GPU, which asks for more (hardware).")
+    made = report(gpu1=answer(weaker, found("fail", "zzz", 1), found("warn", "bbb", 1), status="out_of_service"))
+    row = next(row for row in rows(made) if row["gpus"] == "GPU 1")
+    assert [item["check"] for item in row["findings"]] == ["zzz", "aaa", "bbb"]
+
+
 @pytest.mark.parametrize(
     ("numbers", "text"), [([0], "0"), ([0, 1, 2], "0-2"), ([0, 2, 3, 6], "0, 2-3, 6"), ([3, 1], "1, 3"), ([], "")]
 )
@@ -182,7 +270,16 @@ def test_numbers_are_told_as_ranges(numbers: list[int], text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, NONE), ({"a": 1, "b": None}, f"a 1; b {NONE}"), ([1, 2], "1, 2"), ([], "none"), (True, "True"), ("x", "x")],
+    [
+        ({"sxid": 12028, "count": 1, "last_at": None}, "SXid 12028 x1 (last at an unknown time)"),
+        ({"count": 3, "last_at": "2026-11-01T12:03:00Z", "message": "hung"}, "3 times (last 2026-11-01 12:03): hung"),
+        (None, NONE),
+        ({"a": 1, "b": None}, f"a 1; b {NONE}"),
+        ([1, 2], "1, 2"),
+        ([], "none"),
+        (True, "True"),
+        ("x", "x"),
+    ],
 )
 def test_values_are_words_and_not_python(value: Any, text: str) -> None:
     assert value_text(value) == text

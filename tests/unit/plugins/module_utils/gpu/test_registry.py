@@ -15,6 +15,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._health_state i
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._registry import (
     ALL_CHECKS,
     names_to_run,
+    one_to_follow,
     overall_status,
     run_checks,
     summarise,
@@ -124,3 +125,40 @@ def test_a_state_that_cannot_be_kept_is_a_warning(state: Any, status: str) -> No
     (found,) = run_checks(record, Context(), ["health_state"])
     assert found["status"] == status
     assert status != "warn" or found["observed"] == "is broken"
+
+
+def test_a_host_that_cannot_be_looked_at_is_unknown_and_never_said_to_be_sick() -> None:
+    record = snapshot(gpus=[], nvml__status="missing_package")
+    record["pci"] = snapshot()["pci"]
+    found = run_checks(record, Context())
+    assert [item["check"] for item in found if item["status"] == "fail"] == []
+    assert overall_status(record, Context(), found) == "unknown"
+    sick = [*found, {**found[0], "status": "fail"}]
+    assert overall_status(record, Context(), sick) == "out_of_service", "what is seen all the same still counts"
+
+
+def asks(check: str, status: str, remedy: str, address: str | None = "0000:18:00.0") -> dict[str, Any]:
+    gpu = {"index": 0, "uuid": "GPU-0", "pci_address": address} if address else None
+    return {"check": check, "status": status, "remedy": remedy, "gpu": gpu, "action": f"Do {remedy}."}
+
+
+def test_of_two_findings_about_one_card_the_stronger_one_is_to_be_followed() -> None:
+    found = one_to_follow(
+        [
+            asks("row_remap_failed", "fail", "hardware"),
+            asks("xid", "fail", "reset_gpu"),
+            asks("xid", "warn", "hardware"),
+            asks("persistence", "warn", "configure"),
+            asks("ecc_mode", "warn", "none"),
+            asks("xid", "fail", "reset_gpu", "0000:2a:00.0"),
+            asks("kernel_faults", "warn", "reboot", None),
+        ]
+    )
+    actions = [item["action"] for item in found]
+    assert actions[1] == "Follow row_remap_failed of this GPU, which asks for more (hardware). Alone: Do reset_gpu."
+    assert [actions[number] for number in (0, 2, 3, 4, 5, 6)] == [
+        "Do hardware.", "Do hardware.", "Do configure.", "Do none.", "Do reset_gpu.", "Do reboot.",
+    ]  # fmt: skip
+    assert [item["remedy"] for item in found][:2] == ["hardware", "reset_gpu"], (
+        "the ladder sees both"
+    )

@@ -99,6 +99,7 @@ def test_the_lab_model_is_read_like_the_reference_reader_does(tmp_path: Path) ->
         "weights_bytes": 590464 * 4,
         "dtypes": {"F32": 590464 * 4},
         "quantisation": None,
+        "quantisation_scheme": None,
         "layers": tiny_gguf.LAYERS,
         "attention_heads": tiny_gguf.HEADS,
         "kv_heads": tiny_gguf.HEADS,

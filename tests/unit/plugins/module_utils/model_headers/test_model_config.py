@@ -25,11 +25,28 @@ def config(family: str, **keys: Any) -> dict[str, Any]:
     return {**BASE, "model_type": family, **keys}
 
 
+def compressed(
+    form: str = "", weights: tuple[int, str] = (8, "int"), inputs: tuple[int, str] | None = None
+) -> dict[str, Any]:
+    """Return a configuration as compressed-tensors writes it, with one group of layers."""
+    group: dict[str, Any] = {"weights": {"num_bits": weights[0], "type": weights[1]}, "input_activations": None}
+    if inputs:
+        group["input_activations"] = {"num_bits": inputs[0], "type": inputs[1]}
+    return {
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "format": form,
+            "config_groups": {"group_0": group},
+        }
+    }
+
+
 def test_the_plain_facts() -> None:
     facts = config_facts(config("llama", tie_word_embeddings=False))
     assert facts == {
         "architecture": "llama",
         "quantisation": None,
+        "quantisation_scheme": None,
         "layers": 8,
         "attention_heads": 8,
         "kv_heads": 2,
@@ -61,6 +78,18 @@ def test_the_plain_facts() -> None:
         ({"quantization_config": {"quant_method": "awq"}}, "quantisation", "awq"),
         ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}}, "quantisation", "nvfp4"),
         ({"quantization_config": {"quant_method": "mxfp4"}}, "quantisation", "mxfp4"),
+        ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}}, "quantisation_scheme", "modelopt"),
+        (compressed(weights=(8, "float"), inputs=(8, "float")), "quantisation_scheme", "w8a8-fp8"),
+        (compressed(weights=(8, "float"), inputs=None), "quantisation_scheme", "w8a16-fp8"),
+        (compressed(weights=(8, "int"), inputs=(8, "int")), "quantisation_scheme", "w8a8-int"),
+        (compressed(weights=(4, "int"), inputs=None), "quantisation_scheme", "w4a16-int"),
+        (compressed(weights=(4, "int"), inputs=(8, "float")), "quantisation_scheme", "w4a8-fp8"),
+        (compressed("nvfp4-pack-quantized", (4, "float"), (4, "float")), "quantisation_scheme", "nvfp4"),
+        (
+            {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": 4}}}},
+            "quantisation_scheme",
+            None,
+        ),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "max_context_tokens", 32768),
         ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "max_context_tokens", 131072),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "max_context_tokens", 131072),
