@@ -14,9 +14,9 @@ LAB ?= demo
 LAB_HOSTS ?= gw1=bookworm gpu1=trixie gpu2=trixie gpu3=trixie
 PYTHON := $(BUILD)/venv/bin/python
 export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
-PARTS ?= lint sanity unit browser molecule gpu-tests rollout-tests
+PARTS ?= lint sanity unit browser molecule engine-tests gpu-tests rollout-tests
 
-.PHONY: help setup venvs lint sanity unit browser molecule gpu-tests rollout-tests demo lab-up lab-down lab-list test build clean
+.PHONY: help setup venvs lint sanity unit browser molecule engine-tests gpu-tests rollout-tests demo lab-up lab-down lab-list test build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,6 +41,9 @@ browser: setup ## the HTML report in a real browser, wide and narrow
 
 molecule: setup ## role scenarios on real machines; one of them: make molecule SCENARIO=host
 	@tools/molecule.sh $(SCENARIO)
+
+engine-tests: setup ## site and upgrade with every engine, on real machines; with the real vLLM: make engine-tests ENGINES=vllm
+	@ENGINES="$(ENGINES)" tools/engine_tests.sh $(ARGS)
 
 gpu-tests: setup ## health, recovery and rollouts with fake GPUs on real machines; for pytest: make gpu-tests ARGS="-k xid"
 	@tools/gpu_tests.sh $(ARGS)

@@ -178,6 +178,9 @@ class Client:
 class Fleet:
     """One lab with the inventory of the collection on top."""
 
+    # Requests per second of the steady client of a test.
+    client_rate = 20
+
     def __init__(self, name: str, venv: Path | None = None) -> None:
         self.name = name
         self.venv = venv or Path(os.environ.get("LOCAL_LLM_VENV", CHECKOUT / ".build" / "venv"))

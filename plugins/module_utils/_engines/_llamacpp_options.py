@@ -152,9 +152,9 @@ OPTIONS: dict[str, Option] = {
     ),
     "log_verbosity": Option(
         "int",
-        2,
-        "0 to 3. 2 logs warnings and errors. 3 adds about nine lines per request. 4 and more can log prompts, "
-        "and are not offered.",
+        1,
+        "0 to 3. 1 logs errors. 2 adds warnings, and of a request that is no valid JSON the place with words of the "
+        "prompt. 3 adds about nine lines per request. 4 and more can log prompts, and are not offered.",
         "--log-verbosity",
         0,
         3,

@@ -176,7 +176,7 @@ OPTIONS: dict[str, Option] = {
         "int",
         60,
         "How long running requests may go on when the service stops. The engine's own default, 0, cuts them off. "
-        "host_stop_timeout_seconds must be 15 longer.",
+        "host_stop_timeout_seconds must be 15 longer, else site and upgrade refuse it.",
         "--shutdown-timeout",
         0,
         3600,

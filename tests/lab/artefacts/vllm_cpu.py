@@ -116,7 +116,9 @@ def artifact(packages: Path) -> dict[str, Any]:
 
 def make_layer(layer: Path, packages: Path) -> None:
     """Let the role install the engine on a machine of its own, and keep what it wrote."""
-    digest = hashlib.sha256(json.dumps(artifact(packages), sort_keys=True).encode())
+    # The lock file counts by its content, so that another checkout has no need of a layer of its own.
+    recipe = {**artifact(packages), "lock_file": LOCK.name}
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     for path in RECIPE:
         digest.update(path.read_bytes())
     note = layer.with_suffix(".sha256")
@@ -127,6 +129,7 @@ def make_layer(layer: Path, packages: Path) -> None:
     links = " ".join(filter(None, [os.environ.get("PIP_FIND_LINKS", ""), str(packages)]))
     environment = {key: value for key, value in os.environ.items() if key != "LOCAL_LLM_LAB_LAYERS"}
     environment["PIP_FIND_LINKS"] = links
+    environment.setdefault("ANSIBLE_COLLECTIONS_PATH", str(CHECKOUT / ".build/collections"))
     subprocess.run([*lab, "up", "--lab", LAB, "--host", "gpu1=bookworm"], env=environment, check=True)
     try:
         values = {"vllm_artifacts": {VERSION: artifact(packages)}, "vllm_versions": [VERSION],
