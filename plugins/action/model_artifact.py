@@ -1,29 +1,27 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Serve the controller's model cache to a host that fetches from it, and show the progress of tasks that run here."""
+"""Serve the controller's model cache to a host that fetches from it.
+
+What runs on the controller itself shows its progress, and runs once for all hosts that want the same.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
-from ansible_collections.local_llm.ops.plugins.module_utils._artifact_progress import progress_line
+from ansible_collections.local_llm.ops.plugins.plugin_utils._artifact_turns import one_for_all
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
+from ansible_collections.local_llm.ops.plugins.plugin_utils._progress_watch import watched
 from ansible_collections.local_llm.ops.plugins.plugin_utils._share import ShareError, own_address, shared
-
-_LOOK_SECONDS = 1.0
-_SHOW_SECONDS = 10.0
 
 
 class ActionModule(ActionBase):
@@ -39,11 +37,17 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         if plain(arguments.get("source")) == "controller":
             arguments.update(self._share(arguments, task_vars or {}))
-        with self._progress(arguments):
-            done = self._execute_module(
-                module_name="local_llm.ops.model_artifact", module_args=arguments, task_vars=task_vars
-            )
-        result.update(done)
+
+        def ask() -> dict[str, Any]:
+            with self._progress(arguments):
+                answer: dict[str, Any] = self._execute_module(
+                    module_name="local_llm.ops.model_artifact", module_args=arguments, task_vars=task_vars
+                )
+            return answer
+
+        here = self._connection.transport == "local" and not self._play_context.become
+        alone = here and not self._task.check_mode
+        result.update(one_for_all(plain(arguments), ask) if alone else ask())
         return result
 
     def _share(self, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,22 +82,5 @@ class ActionModule(ActionBase):
         with tempfile.TemporaryDirectory(prefix="local_llm_progress_") as directory:
             path = Path(directory) / "progress.json"
             arguments["progress_path"] = str(path)
-            end = threading.Event()
-            watcher = threading.Thread(target=_show, args=(path, end), daemon=True)
-            watcher.start()
-            try:
+            with watched(path):
                 yield
-            finally:
-                end.set()
-                watcher.join(timeout=5)
-
-
-def _show(path: Path, end: threading.Event) -> None:
-    """Show a line now and then, as long as the counts change."""
-    shown_at, last = 0.0, ""
-    while not end.wait(_LOOK_SECONDS):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            state = json.loads(path.read_text(encoding="utf-8"))
-            if state["seconds"] - shown_at >= _SHOW_SECONDS and state["bytes_done"] != last:
-                shown_at, last = state["seconds"], state["bytes_done"]
-                Display().display(progress_line(state))

@@ -60,6 +60,15 @@ def _stamp(path: str) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
+def is_marked(directory: str, digest: str) -> bool:
+    """Tell whether a file of a cache was found right and has not been changed since."""
+    try:
+        with open(os.path.join(directory, PARTS, f"{digest}.ok"), encoding="ascii") as stream:
+            return stream.read() == _stamp(os.path.join(directory, digest))
+    except OSError:
+        return False
+
+
 def _is_there(order: Order, path: str, write: bool) -> bool:
     """Tell whether a file is there and right. One that is not right is taken away.
 
@@ -68,14 +77,8 @@ def _is_there(order: Order, path: str, write: bool) -> bool:
     target, wanted = order.target(path), order.files[path]
     if not os.path.isfile(target):
         return False
-    mark = os.path.join(order.parts(), f"{wanted}.ok")
-    if order.by_digest:
-        try:
-            with open(mark, encoding="ascii") as stream:
-                if stream.read() == _stamp(target):
-                    return True
-        except OSError:
-            pass
+    if order.by_digest and is_marked(order.directory, wanted):
+        return True
     if sha256_file(target) == wanted:
         if write and order.by_digest:
             _mark(order, path)

@@ -132,13 +132,16 @@ def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
 
 
-def open_source(url: str, access: Access, start: int = 0, validator: str = "") -> Answer:
-    """Ask for a file from a byte on. The answer may begin at 0 all the same: look at its start."""
+def open_source(url: str, access: Access, start: int = 0, validator: str = "", most: int | None = None) -> Answer:
+    """Ask for a file from a byte on, or for so many bytes of it at most.
+
+    The answer may begin at 0 and bring all the same: look at its start.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
     if access.token:
         request.add_unredirected_header("Authorization", f"Bearer {access.token}")
-    if start:
-        request.add_header("Range", f"bytes={start}-")
+    if start or most is not None:
+        request.add_header("Range", f"bytes={start}-{'' if most is None else start + most - 1}")
         if validator:
             request.add_header("If-Range", validator)
     try:

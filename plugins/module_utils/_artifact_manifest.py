@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._artifact_http import (
     Access,
+    Answer,
     SourceError,
     open_source,
     shown,
@@ -67,6 +69,12 @@ def store(directory: str, manifest: Mapping[str, Any]) -> None:
     """Keep a manifest under its digest."""
     os.makedirs(directory, mode=0o700, exist_ok=True)
     write_json_atomic(os.path.join(directory, f"{manifest['manifest_sha256']}.json"), dict(manifest), 0o600)
+
+
+def forget_stored(directory: str, manifest_sha256: str) -> None:
+    """Keep a manifest no longer."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, f"{manifest_sha256}.json"))
 
 
 def check_digest(manifest: Mapping[str, Any], wanted: str | None, label: str) -> None:
@@ -133,12 +141,22 @@ def directory_manifest(
     return manifest, sorted((set(paths) | set(links) | set(others)) - set(chosen))
 
 
+def _open_first_byte(url: str, access: Access) -> Answer:
+    """Ask for one byte: of a whole file megabytes would be under way before it is closed again."""
+    try:
+        return open_source(url, access, most=1)
+    except SourceError as error:
+        if not error.range_refused:
+            raise
+    return open_source(url, access)  # an empty file has no first byte
+
+
 def ask_sizes(urls: Mapping[str, str], access: Access) -> dict[str, int]:
     """Return the sizes that a server announces for files, without fetching them."""
     sizes = {}
     for path, url in urls.items():
         try:
-            answer = open_source(url, access)
+            answer = _open_first_byte(url, access)
         except SourceError as error:
             raise ArtifactError(f"{path}: {error}") from None
         answer.stream.close()

@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import time
 from collections.abc import Callable
 from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.module_utils._progress_file import time_text, write_progress
 
 
 def size_text(count: float) -> str:
@@ -20,14 +19,6 @@ def size_text(count: float) -> str:
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count:.0f} B"
-
-
-def time_text(seconds: float) -> str:
-    """Return a time for people."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
 class Progress:
@@ -94,12 +85,8 @@ class Progress:
         self._told = self._clock()
         self._say(self.line())
         if self._path:
-            # A progress file that cannot be written is no reason to end a download.
-            with contextlib.suppress(OSError):
-                temporary = f"{self._path}.new"
-                with open(temporary, "w", encoding="utf-8") as stream:
-                    json.dump(self.state(), stream)
-                os.replace(temporary, self._path)
+            state = self.state()
+            write_progress(self._path, {**state, "line": progress_line(state), "count": state["bytes_done"]})
 
 
 def progress_line(state: dict[str, Any]) -> str:

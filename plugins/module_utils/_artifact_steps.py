@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.local_llm.ops.plugins.module_utils._artifact_bring import PARTS, Order, bring
+from ansible_collections.local_llm.ops.plugins.module_utils._artifact_bring import PARTS, Order, bring, is_marked
 from ansible_collections.local_llm.ops.plugins.module_utils._artifact_fetch import Item, Pace, fetch, lock
 from ansible_collections.local_llm.ops.plugins.module_utils._artifact_http import (
     Access,
@@ -28,6 +28,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._artifact_manifest i
     check_digest,
     directory_manifest,
     document,
+    forget_stored,
     hub_manifest,
     load_stored,
     store,
@@ -76,13 +77,31 @@ def _urls(params: Params, paths: list[str]) -> dict[str, str]:
     return {path: join_url(params["url"], name) for path, name in named.items()}
 
 
+def _pinned(params: Params) -> str | None:
+    """Return the digest that the manifest must have, when that is known."""
+    return params["manifest_sha256"] or (sha256_hex(canonical_json(params["files"])) if params["files"] else None)
+
+
+def known_result(params: Params) -> dict[str, Any] | None:
+    """Return the module's result when everything is on this machine already, without asking anybody; None when not."""
+    if params["state"] == "manifest":
+        pinned, kept = _pinned(params), params["manifest_directory"]
+        if not pinned or not kept or load_stored(kept, pinned) is None:
+            return None
+        return _make_manifest(params, pinned, lambda _text: None, False)
+    if params["state"] != "fetched" or params["directory_layout"] != "sha256" or not params["files"]:
+        return None
+    if not all(is_marked(params["directory"], digest) for digest in params["files"].values()):
+        return None
+    return fetch_files(params, lambda _text: None, True)
+
+
 def make_manifest(params: Params, say: Callable[[str], None], check_mode: bool) -> dict[str, Any]:
     """Return the manifest of a source as the module's result; keep it when there is a place for it.
 
     Of many processes that want the same manifest, one asks the source; the others wait and find it kept.
     """
-    pinned = params["manifest_sha256"] or (sha256_hex(canonical_json(params["files"])) if params["files"] else None)
-    kept = params["manifest_directory"]
+    pinned, kept = _pinned(params), params["manifest_directory"]
     if check_mode or not pinned or not kept:
         return _make_manifest(params, pinned, say, check_mode)
     os.makedirs(kept, mode=0o700, exist_ok=True)
@@ -235,7 +254,13 @@ def fetch_files(params: Params, say: Callable[[str], None], check_mode: bool) ->
         quota_bytes=params["quota_bytes"],
         progress_path=params["progress_path"],
     )
-    came = bring(order, say, check_mode)
+    try:
+        came = bring(order, say, check_mode)
+    except ArtifactError:
+        # Sizes are what a source said. One that was wrong shall be asked again and not be believed for ever.
+        if params["manifest_directory"] and not check_mode:
+            forget_stored(params["manifest_directory"], sha256_hex(canonical_json(params["files"])))
+        raise
     names = came["missing_files"] if check_mode else came["fetched_files"]
     diff = {"before": {}, "after": {path: params["files"][path] for path in names}}
     return {**_nothing(params), **came, "changed": bool(names), "diff": diff}

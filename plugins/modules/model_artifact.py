@@ -114,6 +114,7 @@ options:
     description:
       - Directory on the controller where manifests are kept by their digest. With O(manifest_sha256) the one that was
         made before is used and the source is not asked.
+      - With O(state=fetched) the manifest that is kept there is forgotten when a file does not come as it says.
     type: path
   directory:
     description: Where the files are brought to; with O(state=verified) the published directory.
@@ -292,6 +293,41 @@ from ansible_collections.local_llm.ops.plugins.module_utils._published_tree impo
     read_manifest,
 )
 
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["manifest", "fetched", "verified"], "required": True},
+    "name": {"type": "str", "required": True},
+    "source": {"type": "str", "choices": ["hf", "http", "directory", "controller"]},
+    "repo": {"type": "str"},
+    "revision": {"type": "str"},
+    "endpoint": {"type": "str", "fallback": (env_fallback, ["HF_ENDPOINT"])},
+    "token": {"type": "str", "no_log": True},
+    "url": {"type": "str"},
+    "url_layout": {"type": "str", "choices": ["path", "sha256"], "default": "path"},
+    "path": {"type": "path"},
+    "paths": {"type": "list", "elements": "str", "default": []},
+    "include": {"type": "list", "elements": "str", "default": []},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "allow": {"type": "list", "elements": "str", "default": []},
+    "files": {"type": "dict", "default": {}},
+    "sizes": {"type": "dict", "default": {}},
+    "manifest_sha256": {"type": "str"},
+    "manifest_directory": {"type": "path"},
+    "directory": {"type": "path"},
+    "directory_layout": {"type": "str", "choices": ["path", "sha256"], "default": "path"},
+    "controller_directory": {"type": "path"},
+    "controller_address": {"type": "str"},
+    "controller_bytes_per_second": {"type": "int", "default": 0},
+    "allow_unreachable": {"type": "bool", "default": False},
+    "reserve_bytes": {"type": "int", "default": 1073741824},
+    "quota_bytes": {"type": "int", "default": 0},
+    "bytes_per_second": {"type": "int", "default": 0},
+    "retries": {"type": "int", "default": 3},
+    "timeout_seconds": {"type": "int", "default": 60},
+    "use_proxy": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "progress_path": {"type": "path"},
+}
+
 
 def verify(params: Params) -> dict[str, Any]:
     """Hash a published directory again; raise ArtifactError when it differs from its manifest."""
@@ -318,40 +354,7 @@ def verify(params: Params) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["manifest", "fetched", "verified"], "required": True},
-            "name": {"type": "str", "required": True},
-            "source": {"type": "str", "choices": ["hf", "http", "directory", "controller"]},
-            "repo": {"type": "str"},
-            "revision": {"type": "str"},
-            "endpoint": {"type": "str", "fallback": (env_fallback, ["HF_ENDPOINT"])},
-            "token": {"type": "str", "no_log": True},
-            "url": {"type": "str"},
-            "url_layout": {"type": "str", "choices": ["path", "sha256"], "default": "path"},
-            "path": {"type": "path"},
-            "paths": {"type": "list", "elements": "str", "default": []},
-            "include": {"type": "list", "elements": "str", "default": []},
-            "exclude": {"type": "list", "elements": "str", "default": []},
-            "allow": {"type": "list", "elements": "str", "default": []},
-            "files": {"type": "dict", "default": {}},
-            "sizes": {"type": "dict", "default": {}},
-            "manifest_sha256": {"type": "str"},
-            "manifest_directory": {"type": "path"},
-            "directory": {"type": "path"},
-            "directory_layout": {"type": "str", "choices": ["path", "sha256"], "default": "path"},
-            "controller_directory": {"type": "path"},
-            "controller_address": {"type": "str"},
-            "controller_bytes_per_second": {"type": "int", "default": 0},
-            "allow_unreachable": {"type": "bool", "default": False},
-            "reserve_bytes": {"type": "int", "default": 1073741824},
-            "quota_bytes": {"type": "int", "default": 0},
-            "bytes_per_second": {"type": "int", "default": 0},
-            "retries": {"type": "int", "default": 3},
-            "timeout_seconds": {"type": "int", "default": 60},
-            "use_proxy": {"type": "bool", "default": True},
-            "ca_path": {"type": "path"},
-            "progress_path": {"type": "path"},
-        },
+        argument_spec=ARGUMENTS,
         required_if=[
             ("state", "manifest", ["source"]),
             ("state", "fetched", ["source", "directory"]),

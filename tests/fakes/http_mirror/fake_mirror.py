@@ -172,12 +172,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = data if fault.send_bytes is None else fault.send_bytes
         begin = 0
         if request.range and not fault.no_range and request.if_range in ("", tag):
-            begin = int(request.range[len("bytes=") :].partition("-")[0])
-            if begin >= len(data):
+            first, _dash, last = request.range[len("bytes=") :].partition("-")
+            begin, whole = int(first), len(data)
+            if begin >= whole:
                 self._plain(416)
                 return
+            data = data[: int(last) + 1] if last else data
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {begin + fault.wrong_start}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Range", f"bytes {begin + fault.wrong_start}-{len(data) - 1}/{whole}")
         else:
             self.send_response(200)
         length = len(data) - begin if fault.announce_bytes is None else fault.announce_bytes

@@ -93,6 +93,33 @@ def test_check_mode_tells_what_would_come_and_writes_nothing(fetch: Call, tmp_pa
     assert not (tmp_path / "in").exists()
 
 
+def test_a_size_is_asked_for_with_one_byte_and_a_server_without_ranges_is_asked_all_the_same(
+    fetch: Call, content: Content
+) -> None:
+    fetch(check=True)
+    assert sent(content, "/m/model.gguf") == 1
+    content.faults["/m/model.gguf"] = Fault(no_range=True, times=-1)
+    content.files["/m/config.json"] = b""  # has no first byte
+    sizes = fetch(check=True)["sizes"]
+    assert sizes == {"model.gguf": len(DATA), "config.json": 0}
+
+
+def test_a_mirror_that_told_a_wrong_size_is_asked_again_once_it_is_mended(
+    run: Call, mirror: Mirror, content: Content, tmp_path: Path
+) -> None:
+    common = {"source": "http", "url": f"{mirror.url}/m", "manifest_directory": str(tmp_path / "kept")}
+    cache = {"directory": str(tmp_path / "blobs"), "directory_layout": "sha256"}
+
+    def bring() -> dict[str, Any]:
+        made = run(state="manifest", files=FILES, **common)
+        return run(state="fetched", files=made["files"], sizes=made["sizes"], **common, **cache)
+
+    content.faults["/m/model.gguf"] = Fault(send_bytes=DATA[:-100], times=-1)
+    assert bring()["failed"]
+    content.faults.clear()
+    assert bring()["fetched_files"] == ["model.gguf"]
+
+
 def test_a_cut_connection_is_an_error_and_the_next_run_asks_for_the_rest_only(
     fetch: Call, content: Content, tmp_path: Path
 ) -> None:
