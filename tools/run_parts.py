@@ -4,6 +4,8 @@
 """Run make targets one after the other, then print a table: part, result, seconds; and pytest's closing lines.
 
 python3 tools/run_parts.py lint sanity unit        a failed part does not stop the others (FAIL_FAST=1: it does)
+python3 tools/run_parts.py rollout-tests , lint    a comma begins a lane: lanes run side by side. Most tests of a lab
+                                                   wait for machines, so that two lanes end sooner, also on two cores
 
 Only the standard library, and syntax that an old Python reads.
 """
@@ -16,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 CLOSING_LINE = re.compile(r"^=+ .*\b(passed|failed|errors?|skipped|deselected|no tests ran)\b.* =+$")
@@ -30,11 +33,12 @@ class Part:
         self.result = "not run"
         self.seconds = 0.0
         self.closing_lines: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
 
-    def run(self) -> None:
+    def run(self, prefix: str = "") -> None:
         """Run the target, show its output as it comes and keep pytest's closing lines."""
         started = time.monotonic()
-        process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [os.environ.get("MAKE", "make"), "--no-print-directory", self.name],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -44,22 +48,42 @@ class Part:
             # A group of its own: an interruption reaches everything that the part has started, and nothing else.
             start_new_session=True,
         )
-        try:
-            for line in process.stdout or ():
-                sys.stdout.write(line)
-                sys.stdout.flush()
-                plain = COLOUR.sub("", line).strip()
-                if CLOSING_LINE.match(plain):
-                    self.closing_lines.append(plain)
-            code = process.wait()
-        except KeyboardInterrupt:
-            print(f"\ninterrupted: ending {self.name}; what it started is being put away", file=sys.stderr)
-            end_group(process)
-            self.seconds = time.monotonic() - started
-            self.result = "interrupted"
-            raise
+        for line in self.process.stdout or ():
+            sys.stdout.write(prefix + line)
+            sys.stdout.flush()
+            plain = COLOUR.sub("", line).strip()
+            if CLOSING_LINE.match(plain):
+                self.closing_lines.append(plain)
+        code = self.process.wait()
         self.seconds = time.monotonic() - started
         self.result = "ok" if code == 0 else "FAILED"
+
+
+class Lane:
+    """Parts that run one after the other; another lane may run beside it."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.parts = [Part(name) for name in names]
+        self.stopping = False
+
+    def run(self, several: bool) -> None:
+        for number, part in enumerate(self.parts, start=1):
+            if self.stopping:
+                return
+            print(f"\n######## {part.name} ({number} of {len(self.parts)})", flush=True)
+            part.run(f"[{part.name}] " if several else "")
+            if self.stopping:
+                part.result = "interrupted"
+            elif part.result != "ok" and os.environ.get("FAIL_FAST") == "1":
+                return
+
+    def interrupt(self) -> None:
+        """End the part that runs, with what it has started; begin none after it."""
+        self.stopping = True
+        for part in self.parts:
+            if part.process is not None and part.process.poll() is None:
+                print(f"\ninterrupted: ending {part.name}; what it started is being put away", file=sys.stderr)
+                end_group(part.process)
 
 
 def end_group(process: subprocess.Popen[str]) -> None:
@@ -72,12 +96,12 @@ def end_group(process: subprocess.Popen[str]) -> None:
             return
 
 
-def table(parts: list[Part]) -> str:
+def table(parts: list[Part], seconds: float) -> str:
     """Return the table and pytest's closing lines."""
     width = max(len(part.name) for part in parts)
     lines = [f"{'part':<{width}}  {'result':<11}  seconds"]
     lines += [f"{part.name:<{width}}  {part.result:<11}  {part.seconds:7.0f}" for part in parts]
-    lines.append(f"{'total':<{width}}  {'':<11}  {sum(part.seconds for part in parts):7.0f}")
+    lines.append(f"{'total':<{width}}  {'':<11}  {seconds:7.0f}")
     closing = [f"{part.name}: {line}" for part in parts for line in part.closing_lines]
     return "\n".join(["", *lines, *([""] if closing else []), *closing])
 
@@ -90,21 +114,27 @@ def main(names: list[str]) -> int:
     # Also where the caller has these signals ignored, as a shell does for commands in the background.
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.default_int_handler)
-    parts = [Part(name) for name in names]
-    code = 0
+    lanes = [Lane(words.split()) for words in " ".join(names).split(",") if words.split()]
+    parts = [part for lane in lanes for part in lane.parts]
+    threads = [threading.Thread(target=lane.run, args=(len(lanes) > 1,)) for lane in lanes]
+    code, started = 0, time.monotonic()
     try:
-        for number, part in enumerate(parts, start=1):
-            print(f"\n######## {part.name} ({number} of {len(parts)})", flush=True)
-            part.run()
-            if part.result != "ok":
-                code = 1
-                if os.environ.get("FAIL_FAST") == "1":
-                    break
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     except KeyboardInterrupt:
         code = 130
-    print(table(parts))
+        for lane in lanes:
+            lane.stopping = True
+        for lane in lanes:
+            lane.interrupt()
+        for thread in threads:
+            thread.join()
+    print(table(parts, time.monotonic() - started))
     failed = [part.name for part in parts if part.result == "FAILED"]
     if failed:
+        code = code or 1
         print(f"\nerror: failed: {' '.join(failed)}. One part alone: make {failed[0]}", file=sys.stderr)
     return code
 

@@ -23,12 +23,17 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
     hosts_variable,
     results_by_host,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._capacity_settings import (
+    capacity_setting_findings,
+    pool_capacities,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._compat_inputs import (
     compat_inputs,
     judged_of_plan,
     judged_of_site,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import ControllerFiles, default_cache_path
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_paths import GATEWAY_VARIABLES
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired, check_variable_names
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_versions import (
@@ -41,12 +46,18 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import co
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import build_plan, serial_findings, unlisted_serving
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_back import build_rollback_plan
-from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import add_gateways
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_gateways import (
+    add_gateways,
+    in_service,
+    out_of_service,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
     plan_markdown,
     plan_text,
     rollback_markdown,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._quality_files import VARIABLE as QUALITY_VARIABLE
+from ansible_collections.local_llm.ops.plugins.plugin_utils._quality_files import quality_findings
 from ansible_collections.local_llm.ops.plugins.plugin_utils._ssh_keepalive import keepalive_findings
 
 
@@ -67,6 +78,7 @@ class ActionModule(ControllerAction):
         "canary_host": {"type": "str"},
         "serial": {"type": "raw", "default": [1, "10%", "50%", "100%"]},
         "allow_pool_outage": {"type": "bool", "default": False},
+        "short_pools": {"type": "list", "elements": "str"},
         "freeze_windows": {"type": "raw"},
         "ignore_freeze": {"type": "str"},
         "root": {"type": "path"},
@@ -92,11 +104,15 @@ class ActionModule(ControllerAction):
         findings: list[dict[str, Any]] = []
         names = knowledge.desired_variables()
         host_state = {host: _variables(task_vars, host, names, findings) for host in hosts}
-        gateway_state = {host: _variables(task_vars, host, ("local_llm_pools",), findings) for host in gateways}
+        gateway_state = {host: _variables(task_vars, host, GATEWAY_VARIABLES, findings) for host in gateways}
         findings += check_variable_names(_variable_names(task_vars, [*hosts, *gateways]))
         checked = check_desired(host_state, gateway_state, knowledge, files)
         # A hole in a version that serves already must not keep anybody from going back.
         findings += without_version_refusals(checked) if arguments["direction"] == "back" else checked
+        settings = {host: variables.get(QUALITY_VARIABLE) for host, variables in host_state.items()}
+        findings += quality_findings(settings, plain(task_vars.get("inventory_dir")))
+        pools = {host: variables.get("local_llm_pools") for host, variables in {**gateway_state, **host_state}.items()}
+        findings += capacity_setting_findings(pools)
         findings += serial_findings(_serial(arguments))
         files.save()
         if failures(findings):
@@ -127,7 +143,7 @@ class ActionModule(ControllerAction):
                 if item["status"] == "warn" and arguments["show"]:
                     Display().warning(finding_line(item))
             return result
-        plan = self._plan(arguments, rollout_id, desired, infos)
+        plan = self._plan(arguments, task_vars, rollout_id, desired, infos, pool_capacities(pools))
         if arguments["direction"] == "forward":
             windows = plain(arguments["freeze_windows"])
             findings += freeze_findings(windows, datetime.now(UTC), plain(arguments["ignore_freeze"]))
@@ -135,7 +151,15 @@ class ActionModule(ControllerAction):
         plan["findings"] = findings + plan["findings"]
         return self._finish(arguments, task_vars, result, plan)
 
-    def _plan(self, arguments: dict[str, Any], rollout_id: str, desired: Any, infos: Any) -> dict[str, Any]:
+    def _plan(
+        self,
+        arguments: dict[str, Any],
+        task_vars: dict[str, Any],
+        rollout_id: str,
+        desired: Any,
+        infos: Any,
+        capacity: dict[str, dict[str, Any]],
+    ) -> dict[str, Any]:
         if arguments["direction"] == "back":
             return build_rollback_plan(
                 rollout_id=rollout_id,
@@ -143,6 +167,7 @@ class ActionModule(ControllerAction):
                 current=infos,
                 release_id=plain(arguments["release_id"]) or None,
             )
+        gateway_infos = results_by_host(arguments, "gateway_infos", [], task_vars) or {}
         return build_plan(
             rollout_id=rollout_id,
             desired=desired,
@@ -151,6 +176,10 @@ class ActionModule(ControllerAction):
             serial=_serial(arguments),
             allow_pool_outage=arguments["allow_pool_outage"],
             completed=_completed(arguments["root"], infos),
+            capacity=capacity,
+            short_pools=[str(name) for name in plain(arguments["short_pools"]) or []],
+            out_of_service=out_of_service(gateway_infos),
+            in_service=in_service(gateway_infos),
         )
 
     def _finish(

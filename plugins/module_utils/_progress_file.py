@@ -20,7 +20,8 @@ def write_progress(path: str, state: Mapping[str, Any]) -> None:
     """
     with contextlib.suppress(OSError):
         temporary = f"{path}.new"
-        with open(temporary, "w", encoding="utf-8") as stream:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(dict(state), stream)
         os.replace(temporary, path)
 

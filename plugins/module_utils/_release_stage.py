@@ -16,6 +16,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._release import (
     validate_description,
 )
 from ansible_collections.local_llm.ops.plugins.module_utils._release_context import Context, Outcome
+from ansible_collections.local_llm.ops.plugins.module_utils._release_evidence import evidence_problem
 from ansible_collections.local_llm.ops.plugins.module_utils._release_store import InstanceStore, input_problems
 
 # (description, paths) -> {"run": text, "environment": text}
@@ -115,15 +116,15 @@ def _stage_under_lock(
     )
 
 
-def commit(context: Context, identity: str | None, keep_releases: int) -> Outcome:
+def commit(context: Context, identity: str | None, keep_releases: int, require_evidence: bool = False) -> Outcome:
     """Confirm the release that serves: disarm, write healthy, remove old releases."""
     if context.check_mode:
-        return _commit_under_lock(context, identity, keep_releases)
+        return _commit_under_lock(context, identity, keep_releases, require_evidence)
     with context.store.lock(context.lock_timeout_seconds):
-        return _commit_under_lock(context, identity, keep_releases)
+        return _commit_under_lock(context, identity, keep_releases, require_evidence)
 
 
-def _commit_under_lock(context: Context, identity: str | None, keep_releases: int) -> Outcome:
+def _commit_under_lock(context: Context, identity: str | None, keep_releases: int, require_evidence: bool) -> Outcome:
     store = context.store
     before = store.snapshot()
     current, armed, state = before["current"], before["armed"], before["instance_state"] or {}
@@ -165,6 +166,12 @@ def _commit_under_lock(context: Context, identity: str | None, keep_releases: in
             raise ReleaseError(
                 f"instance {store.instance}: commit of {current} is refused, because its service does not run. "
                 "Start or revert it."
+            )
+        unproven = evidence_problem(store.evidence(current), current, context.rollout_id) if require_evidence else None
+        if unproven and not context.check_mode:
+            raise ReleaseError(
+                f"instance {store.instance}: commit of {current} is refused: {unproven}. Run upgrade again, so that "
+                "it is measured."
             )
         outcome.predicted["instance_state"] = {**state, "state": "healthy", "release": current}
     if context.check_mode:

@@ -25,6 +25,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._release import (
     releases_to_remove,
     state_record,
 )
+from ansible_collections.local_llm.ops.plugins.module_utils._release_evidence import evidence_name
 from ansible_collections.local_llm.ops.plugins.module_utils._release_files import (
     append_journal,
     atomic_write,
@@ -230,6 +231,14 @@ class InstanceStore:
             "armed": self.armed(),
             "instance_state": self.state(),
         }
+
+    def evidence(self, identity: str) -> str | None:
+        """Return the text of the evidence that a rollout kept of a release, or None."""
+        try:
+            with open(self.path("evidence", evidence_name(identity)), encoding="utf-8") as stream:
+                return stream.read()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
 
     # Writing.
 

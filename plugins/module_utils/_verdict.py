@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change without notice.
-"""From evidence to a verdict: pass, fail, inconclusive or error. Point estimates with tolerances, no statistics yet.
+"""From evidence to a verdict: pass, fail, inconclusive or error. judge() takes plain data and gives plain data.
 
-The one place where measurements are judged; replace it whole. judge() takes plain data and gives plain data.
+The limits of the tier, errors and golden answers are held against the figures as they are. Whether a release is slower
+than the one before it is a question for statistics: plugin_utils/_judge.py answers it on the controller, and its answer
+comes in as `statistics`.
 
 Order of the words: a known breach is a fail, whatever else is missing, because going back is the safe side. Then error
 (evidence missing or unreadable), then inconclusive (evidence too thin to tell), then pass.
@@ -12,6 +14,7 @@ Order of the words: a known breach is a fail, whatever else is missing, because 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -25,15 +28,19 @@ from ansible_collections.local_llm.ops.plugins.module_utils._evidence import (
 
 @dataclass(frozen=True)
 class Tolerances:
-    """What counts as slower than the baseline: more than `ratio_max` times as much AND more than the floor on top.
+    """What one request must take longer to count as slower, and how many may.
 
+    A request is slow when it takes more than `ratio_max` times the baseline's own p95 AND more than the floor on top.
     ratio_max 1.5: repeated runs of one unchanged server on a shared machine were seen to differ by a factor of 1.3.
     ttft_floor_seconds 0.1: a person does not notice a tenth of a second; 2 ms to 4 ms is no regression.
     tpot_floor_seconds 0.005: 5 ms per token is what separates 200 from 100 tokens/s.
     e2el_floor_seconds 0.5: about 100 tokens of 5 ms.
     error_share_increase_max 0.01: errors that the baseline did not have, as a share of all requests.
-    baseline_required: whether a missing or invalid baseline makes the verdict inconclusive (a verified rollback wants
-    it) or is only noted (an upgrade away from a broken release must be possible).
+    bad_share_increase_max 0.05: a release that makes so many more requests bad must not pass. When everything is slower
+    by ratio_max, just 5 % are: those that were above the p95 before.
+    bad_share_increase_harmless 0.01: a release with no more of a rise than this must not be taken back.
+    baseline_required: whether a missing or invalid baseline makes the verdict inconclusive (a rollout wants it) or is
+    only noted (a release may be measured by itself).
     """
 
     ratio_max: float = 1.5
@@ -41,6 +48,8 @@ class Tolerances:
     tpot_floor_seconds: float = 0.005
     e2el_floor_seconds: float = 0.5
     error_share_increase_max: float = 0.01
+    bad_share_increase_max: float = 0.05
+    bad_share_increase_harmless: float = 0.01
     baseline_required: bool = False
 
 
@@ -60,8 +69,20 @@ def parse_tolerances(raw: dict[str, Any] | None) -> Tolerances:
         elif not is_number(value) or value < (1 if key == "ratio_max" else 0):
             low = "1" if key == "ratio_max" else "0"
             raise ToleranceError(f"tolerances.{key}: {value!r} is no number of {low} or more; write it without quotes")
-    return Tolerances(**(raw or {}))
+    parsed = Tolerances(**(raw or {}))
+    if not parsed.bad_share_increase_harmless < parsed.bad_share_increase_max < 1:
+        raise ToleranceError(
+            f"tolerances.bad_share_increase_max: {parsed.bad_share_increase_max} is not between "
+            f"bad_share_increase_harmless ({parsed.bad_share_increase_harmless}) and 1; give a share such as 0.05"
+        )
+    return parsed
 
+
+# Answers that come in one piece: the client sees its first token with the last one. That is how the server, or what
+# stands before it, behaves, and no fault of the measurement; the time per token is not known then.
+ONE_PIECE = "one_piece"
+# The reason that the statistics give.
+PAIRS = "pairs against the baseline"
 
 # SLO key -> (what it is called, where it is in a benchmark report, unit)
 _SLO_LATENCIES: dict[str, tuple[str, str, str]] = {
@@ -70,13 +91,6 @@ _SLO_LATENCIES: dict[str, tuple[str, str, str]] = {
     "latency_p50_max_seconds": ("total latency p50", "e2el_seconds", "p50"),
     "latency_p95_max_seconds": ("total latency p95", "e2el_seconds", "p95"),
 }
-_REGRESSIONS: tuple[tuple[str, str, str, str], ...] = (
-    ("time to first token p50", "ttft_seconds", "p50", "ttft_floor_seconds"),
-    ("time to first token p95", "ttft_seconds", "p95", "ttft_floor_seconds"),
-    ("time per output token p50", "tpot_seconds", "p50", "tpot_floor_seconds"),
-    ("total latency p50", "e2el_seconds", "p50", "e2el_floor_seconds"),
-    ("total latency p95", "e2el_seconds", "p95", "e2el_floor_seconds"),
-)
 
 
 @dataclass(frozen=True)
@@ -102,8 +116,12 @@ def judge(
     tier: dict[str, Any],
     tolerances: Tolerances | None = None,
     require_quality: bool = True,
+    statistics: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the verdict on this evidence. Never raises for what the evidence looks like."""
+    """Return the verdict on this evidence. Never raises for what the evidence looks like.
+
+    statistics: what _judge.compare() says of the same reports; without them nothing is called slower or not slower.
+    """
     limits = tolerances or Tolerances()
     found: list[_Judgement] = []
     problem = benchmark_problem(benchmark)
@@ -113,6 +131,7 @@ def judge(
         found += _judge_validity(benchmark)
         found += _judge_slo(benchmark, tier_name, tier)
         found += _judge_baseline(benchmark, baseline, limits)
+        found += _judge_statistics(benchmark, statistics, limits)
     found += _judge_quality(quality, require_quality)
     word = _word(found)
     reasons = [judgement.reason for judgement in found]
@@ -120,7 +139,8 @@ def judge(
         "schema": 1,
         "verdict": word,
         "reasons": reasons,
-        "summary": _summary(word, reasons, benchmark, quality, baseline),
+        "statistics": statistics,
+        "summary": _summary(word, reasons, benchmark, quality, statistics),
     }
 
 
@@ -135,12 +155,19 @@ def _word(found: list[_Judgement]) -> str:
 
 def _trusted(benchmark: dict[str, Any]) -> bool:
     """Tell whether its latencies may be held against the release. Failures of the server do not make them untrue."""
-    own_faults = (REASON_ALL_FAILED, REASON_GAVE_UP)
+    own_faults = (REASON_ALL_FAILED, REASON_GAVE_UP, ONE_PIECE)
     return all(str(reason).startswith(own_faults) for reason in benchmark["invalid_reasons"])
 
 
+def usable(benchmark: Mapping[str, Any]) -> bool:
+    """Tell whether a report may be compared: it is valid, but for answers that come in one piece."""
+    reasons = benchmark["invalid_reasons"]
+    only_pieces = bool(reasons) and all(str(reason).startswith(ONE_PIECE) for reason in reasons)
+    return bool(benchmark["valid"]) or (only_pieces and benchmark["requests"]["succeeded"] > 0)
+
+
 def _judge_validity(benchmark: dict[str, Any]) -> list[_Judgement]:
-    if benchmark["valid"]:
+    if usable(benchmark):
         return []
     observed = "; ".join(str(reason) for reason in benchmark["invalid_reasons"]) or "no reason given"
     if _trusted(benchmark) and benchmark["requests"]["issued"] and not benchmark["requests"]["succeeded"]:
@@ -179,6 +206,13 @@ def _judge_slo(benchmark: dict[str, Any], tier_name: str, tier: dict[str, Any]) 
     return found
 
 
+def only_late(verdict: dict[str, Any]) -> bool:
+    """Tell whether a verdict fails for nothing but latencies over the tier's limits: a disturbance does that, too."""
+    failing = [reason for reason in verdict["reasons"] if reason["status"] == "fail"]
+    latencies = {measure for measure, _key, _which in _SLO_LATENCIES.values()}
+    return bool(failing) and all(reason["measure"] in latencies for reason in failing)
+
+
 def _error_share(benchmark: dict[str, Any]) -> float | None:
     requests = benchmark["requests"]
     return (requests["failed"] - requests["timeouts"]) / requests["issued"] if requests["issued"] else None
@@ -190,52 +224,39 @@ def _timeout_share(benchmark: dict[str, Any]) -> float | None:
 
 
 def _judge_baseline(benchmark: dict[str, Any], baseline: Any, limits: Tolerances) -> list[_Judgement]:
-    """Compare with the release that served before. Both must have borne the same load."""
+    """Compare errors with the release that served before. Latencies are for the statistics."""
     missing = "inconclusive" if limits.baseline_required else "pass"
     if baseline is None:
         return [_reason("baseline", None, None, "no baseline to compare with", missing)]
     problem = benchmark_problem(baseline)
     if problem:
         return [_reason("baseline", problem, None, "a readable baseline report", "error")]
-    if not baseline["valid"]:
+    if not usable(baseline):
         why = "; ".join(str(reason) for reason in baseline["invalid_reasons"])
         return [_reason("baseline", why, None, "not compared: the baseline is not valid", missing)]
-    for key, what in (("workload", "load"), ("engine_version_tool", "tool")):
-        mine, theirs = (
-            report[key]["hash"] if key == "workload" else report.get(key) for report in (benchmark, baseline)
-        )
-        if mine != theirs:
-            rule = f"the baseline was taken with another {what}; take it again with this one"
-            return [_reason("baseline", str(mine)[:12], str(theirs)[:12], rule, "inconclusive")]
-    found = [_judge_slower(benchmark, baseline, limits, *regression) for regression in _REGRESSIONS]
     before, after = baseline["requests"], benchmark["requests"]
-    if before["issued"] and after["issued"]:
-        was, now = before["failed"] / before["issued"], after["failed"] / after["issued"]
-        threshold = round(was + limits.error_share_increase_max, 4)
-        rule = f"at most {limits.error_share_increase_max} above the baseline's {round(was, 4)}"
-        found.append(_reason("failed share", round(now, 4), threshold, rule, "pass" if now <= threshold else "fail"))
-    return [judgement for judgement in found if judgement is not None]
+    if not before["issued"] or not after["issued"]:
+        return []
+    was, now = before["failed"] / before["issued"], after["failed"] / after["issued"]
+    threshold = round(was + limits.error_share_increase_max, 4)
+    rule = f"at most {limits.error_share_increase_max} above the baseline's {round(was, 4)}"
+    return [_reason("failed share", round(now, 4), threshold, rule, "pass" if now <= threshold else "fail")]
 
 
-def _judge_slower(
-    benchmark: dict[str, Any],
-    baseline: dict[str, Any],
-    limits: Tolerances,
-    measure: str,
-    key: str,
-    which: str,
-    floor_name: str,
-) -> _Judgement | None:
-    before, after = baseline[key].get(which), benchmark[key].get(which)
-    if before is None or not benchmark["requests"]["succeeded"]:
-        return None
-    floor: float = getattr(limits, floor_name)
-    threshold = round(max(before * limits.ratio_max, before + floor), 6)
-    rule = f"against the baseline's {before}: at most {limits.ratio_max} times, or {floor} s more"
-    if after is None:
-        return _reason(measure, None, threshold, f"{rule}; too few samples to tell", "inconclusive")
-    bad = "fail" if _trusted(benchmark) else "inconclusive"
-    return _reason(measure, after, threshold, rule, "pass" if after <= threshold else bad)
+def _judge_statistics(
+    benchmark: dict[str, Any], statistics: dict[str, Any] | None, limits: Tolerances
+) -> list[_Judgement]:
+    """Return what the pairs of requests prove."""
+    if statistics is None or not benchmark["requests"]["succeeded"]:
+        return []
+    decision = statistics["decision"]
+    rise = statistics["rise"]
+    # The bound that the word rests on: above what is harmless it is a fail, below what is tolerated a pass.
+    observed, threshold = None, None
+    if rise is not None:
+        lower, upper = rise["lower"], rise["upper"]
+        observed, threshold = (lower, rise["harmless"]) if decision == "fail" else (upper, rise["tolerated"])
+    return [_reason(PAIRS, observed, threshold, statistics["sentence"], decision)]
 
 
 def _judge_quality(quality: Any, required: bool) -> list[_Judgement]:
@@ -263,6 +284,8 @@ def _number(value: Any) -> str:
 
 def _told(reason: dict[str, Any]) -> str:
     """Return one reason as part of a sentence."""
+    if reason["measure"] == PAIRS:
+        return str(reason["rule"]).rstrip(".")
     if reason["observed"] is None:
         return f"{reason['measure']}: {reason['rule']}"
     if reason["threshold"] is None:
@@ -276,7 +299,7 @@ def _summary(
     reasons: list[dict[str, Any]],
     benchmark: dict[str, Any] | None,
     quality: dict[str, Any] | None,
-    baseline: dict[str, Any] | None,
+    statistics: dict[str, Any] | None,
 ) -> str:
     if word == "pass" and benchmark is not None:
         parts = [f"{benchmark['requests']['succeeded']} of {benchmark['requests']['issued']} requests answered"]
@@ -285,9 +308,9 @@ def _summary(
             parts.append(f"time to first token p50 {1000 * ttft:.0f} ms")
         if quality is not None:
             parts.append(f"{quality['passed']} of {len(quality['items'])} golden prompts right")
-        compared = any("against the baseline" in reason["rule"] for reason in reasons)
-        parts.append("no slower than the baseline" if compared else "not compared with a baseline")
-        return f"Pass: {', '.join(parts)}."
+        if statistics is None or statistics["decision"] != "pass":
+            return f"Pass: {', '.join(parts)}, not compared with a baseline."
+        return f"Pass: {', '.join(parts)}. {statistics['sentence']}"
     wanted = "fail" if word == "fail" else "inconclusive"
     told = [_told(reason) for reason in reasons if reason["status"] == wanted]
     more = f" And {len(told) - 1} more, see reasons." if len(told) > 1 else ""

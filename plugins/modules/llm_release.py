@@ -87,6 +87,12 @@ options:
     description: How many releases stay on the host after O(state=committed). Those in use always stay.
     type: int
     default: 3
+  require_evidence:
+    description:
+      - With O(state=committed), refuse a release of which no evidence of this rollout (O(rollout_id)) is kept on the
+        host, in C(evidence/release-<id>.json). Its verdict must be pass, or a person must have accepted it by name.
+    type: bool
+    default: false
   verified:
     description:
       - With O(state=reverted), only write down that the finished revert was verified. Call it without this first.
@@ -229,6 +235,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "lock_timeout_seconds": {"type": "int", "default": 30},
     "rollout_id": {"type": "str"},
     "keep_releases": {"type": "int", "default": 3},
+    "require_evidence": {"type": "bool", "default": False},
     "verified": {"type": "bool", "default": False},
 }
 
@@ -264,7 +271,7 @@ def carry_out(context: Context, parameters: dict[str, Any]) -> Outcome:
     if parameters["state"] == "switched":
         return switch(context, parameters["release_id"], parameters["commit_timeout_seconds"])
     if parameters["state"] == "committed":
-        return commit(context, parameters["release_id"], parameters["keep_releases"])
+        return commit(context, parameters["release_id"], parameters["keep_releases"], parameters["require_evidence"])
     if parameters["state"] == "reverted":
         return revert(context, parameters["release_id"], parameters["verified"])
     return remove_instance(context)

@@ -79,6 +79,10 @@ instances:
     current_description:
       description: Description of the current release, or null.
       type: dict
+    evidence:
+      description: What a rollout keeps of the current release - its C(rollout_id), the word of its C(verdict), who
+        C(accepted) it without one, and C(at). Null when none is kept, as of a release that no rollout brought.
+      type: dict
     problem:
       description: What is damaged on the disk, or null.
       type: str
@@ -89,10 +93,19 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.local_llm.ops.plugins.module_utils._release import ReleaseError, instance_name_problem
+from ansible_collections.local_llm.ops.plugins.module_utils._release_evidence import parse_evidence, verdict_word
 from ansible_collections.local_llm.ops.plugins.module_utils._release_store import InstanceStore, Paths, list_instances
 from ansible_collections.local_llm.ops.plugins.module_utils._release_systemd import Systemd, engine_unit
 
 PATHS = Paths()
+
+
+def kept_evidence(store: InstanceStore, current: str | None) -> dict[str, Any] | None:
+    """Return the evidence of the current release in short; None when there is none that can be read."""
+    evidence = parse_evidence(store.evidence(current), current)[0] if current else None
+    if evidence is None:
+        return None
+    return {"verdict": verdict_word(evidence), **{key: evidence.get(key) for key in ("rollout_id", "accepted", "at")}}
 
 
 def describe(store: InstanceStore, unit: dict[str, str]) -> dict[str, Any]:
@@ -104,6 +117,7 @@ def describe(store: InstanceStore, unit: dict[str, str]) -> dict[str, Any]:
         "armed": None,
         "instance_state": None,
         "current_description": None,
+        "evidence": None,
         "problem": None,
     }
     problems = []
@@ -114,6 +128,7 @@ def describe(store: InstanceStore, unit: dict[str, str]) -> dict[str, Any]:
         "armed": store.armed,
         "instance_state": store.state,
         "current_description": lambda: store.description(found["current"]),
+        "evidence": lambda: kept_evidence(store, found["current"]),
     }
     for key, read in readers.items():
         try:

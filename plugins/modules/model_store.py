@@ -240,7 +240,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     refuse_archive_place(params["models_directory"], params["archive_directory"])
     if params["state"] == "listed":
         return {**list_host(params), "zstd": bool(module.get_bin_path("zstd"))}
-    if module.check_mode:
+    if module.check_mode or (params["state"] == "restored" and not _is_archived(params)):
+        # Nothing will be touched, so a long run over other models is not waited for.
         return act(module)
     lock = os.path.join(os.path.dirname(params["instances_directory"]), "locks", "models.lock")
     # Of two runs the second waits for the first, which may be one whose controller was killed.
@@ -252,6 +253,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             f"{lock}: another run packs or unpacks models on this host for {_LOCK_SECONDS:.0f} s already. Wait for its "
             f"end (fuser -v {lock} names it; its progress is in the system journal), then run again."
         ) from error
+
+
+def _is_archived(params: dict[str, Any]) -> bool:
+    return os.path.isdir(os.path.join(params["archive_directory"], params["name"], params["revision"]))
 
 
 def act(module: AnsibleModule) -> dict[str, Any]:

@@ -107,6 +107,13 @@ options:
     description: Only warn when a batch would take every host of a pool with several hosts.
     type: bool
     default: false
+  short_pools:
+    description:
+      - Pools that may lack a host during the rollout although the others cannot answer their peak rate.
+      - For the other pools with a C(capacity) in C(local_llm_pools), a batch takes no more hosts than the others can
+        stand in for by measured goodput, and the plan is refused when that is not even one.
+    type: list
+    elements: str
   root:
     description:
       - Directory of all rollouts. The rollout gets a directory of its own in it, named by its id.

@@ -15,8 +15,9 @@ description:
     served
     before, and gives one of four words. V(fail) means go back; V(inconclusive) and V(error) mean halt for a person.
   - Runs on the controller and asks no host. It does not fail by itself unless O(fail_unless_pass) is set.
-  - For a verified rollback, give the baseline and set C(baseline_required) in O(tolerances).
-  - The figures are point estimates with tolerances; they carry no statistical guarantee.
+  - Whether the release is worse than the baseline is decided by pairs of the same prompts, with a guarantee - see
+    C(docs/canary_judge.md). It may be asked after every round; looking often does not raise false alarms.
+  - The limits of the tier, errors and golden answers are held against the figures as they are.
 author:
   - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
@@ -31,15 +32,24 @@ attributes:
     support: full
 options:
   benchmark:
-    description: Report of M(local_llm.ops.llm_benchmark) for the release to judge. Leaving it out gives V(error).
-    type: dict
+    description:
+      - Report of M(local_llm.ops.llm_benchmark) for the release to judge, or a list of reports, one per round.
+        Leaving it out gives V(error).
+      - A round has another C(seed) than the others. Rounds that are not valid are left out.
+    type: raw
   quality:
     description: Report of M(local_llm.ops.llm_quality) for the release to judge. Leaving it out gives V(error),
       unless O(require_quality) is V(false).
     type: dict
   baseline:
-    description: Report of M(local_llm.ops.llm_benchmark) for the release that served before, with the same load.
-    type: dict
+    description: Report for the release that served before, or a list of them. A round is paired with the one of the
+      same load and seed.
+    type: raw
+  rounds_max:
+    description: How many rounds of the new release there may be. With more than one, no round alone can prove that it
+      is worse.
+    type: int
+    default: 1
   slo_tier:
     description: Name of the tier. V(standard), V(enhanced), V(premium), or one of O(slo_tiers).
     type: str
@@ -54,10 +64,10 @@ options:
     default: {}
   tolerances:
     description:
-      - What counts as slower than the baseline. A measure fails when it is more than C(ratio_max) (1.5) times the
-        baseline
-        and more than the floor above it. Floors are C(ttft_floor_seconds) (0.1), C(tpot_floor_seconds) (0.005) and
-        C(e2el_floor_seconds) (0.5).
+      - A request is slow when it takes more than C(ratio_max) (1.5) times the baseline's p95 and more than the floor
+        above it. Floors are C(ttft_floor_seconds) (0.1), C(tpot_floor_seconds) (0.005) and C(e2el_floor_seconds) (0.5).
+      - C(bad_share_increase_max) (0.05) is the rise of the share of bad requests that must not pass,
+        C(bad_share_increase_harmless) (0.01) the one that must not fail.
       - C(error_share_increase_max) (0.01) is how much larger the share of failed requests may be.
       - C(baseline_required) (false) makes the verdict V(inconclusive) without a valid baseline.
     type: dict
@@ -104,7 +114,24 @@ verdict:
         threshold: 2.0
         rule: "<= 2.0 (tier standard)"
         status: fail
+    statistics: null
     summary: "Fail: time to first token p95 is 3.2, allowed is 2 (<= 2.0 (tier standard)). The release must go back."
+more:
+  description: Whether one more round can tell - the verdict is inconclusive, and there may be more rounds.
+  returned: success
+  type: bool
+wait:
+  description: Whether to wait before that round, because pairs got worse and it may have been a disturbance.
+  returned: success
+  type: bool
+benchmark:
+  description: All valid rounds of the new release as one report, without single samples.
+  returned: success
+  type: dict
+baseline:
+  description: The same of the release before.
+  returned: success
+  type: dict
 slo:
   description: The limits that were used, by key.
   returned: success

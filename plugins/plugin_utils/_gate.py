@@ -147,7 +147,7 @@ def _info_reasons(
         # What this rollout leaves alone may be verifying (site) or rolled_back_verified, and serve well.
         state_found = state.get("state") if isinstance(state, Mapping) else None
         wanted.insert(2, ("state on the host", "healthy", state_found))
-    return [
+    found_reasons = [
         _reason(
             host,
             instance,
@@ -158,6 +158,14 @@ def _info_reasons(
         for what, expected, observed in wanted
         if observed != expected
     ]
+    if entry["action"] != "none":
+        kept = found.get("evidence")
+        evidence = kept if isinstance(kept, Mapping) else {}
+        if evidence.get("verdict") != "pass" and not evidence.get("accepted"):
+            observed = f"verdict {evidence.get('verdict')}" if evidence else "none"
+            expected = f"evidence of release {entry['to']} on the host, with verdict pass or accepted by name"
+            found_reasons.append(_reason(host, instance, expected, observed))
+    return found_reasons
 
 
 def _reason(

@@ -152,7 +152,9 @@ def store_evidence(directory: Path, seq: int, event: str, evidence: Mapping[str,
         return dict(evidence)
     is_report = "kind" in evidence or ("verdict" in evidence and "reasons" in evidence)
     parts: Mapping[str, Any] = {"report": evidence} if is_report else evidence
-    kept: dict[str, Any] = {}
+    # What a reader of the journal needs without opening the file.
+    inline = [key for key in ("category", "step", "reason", "verdict") if isinstance(evidence.get(key), str)]
+    kept: dict[str, Any] = {key: evidence[key] for key in inline} if is_report else {}
     digests: dict[str, str] = {}
     for key, value in parts.items():
         text = canonical_json(value)

@@ -12,6 +12,11 @@ from typing import Any
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding, nearest
 from ansible_collections.local_llm.ops.plugins.plugin_utils._batches import batches, check_serial, order_hosts
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import names
+from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_capacity import (
+    capacity_findings,
+    limit_batches,
+    pool_limits,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_carried import with_carried, with_share_limits
 
 SCHEMA = 1
@@ -29,6 +34,10 @@ def build_plan(
     serial: Sequence[int | str] = (1, "10%", "50%", "100%"),
     allow_pool_outage: bool = False,
     completed: Collection[str] = (),
+    capacity: Mapping[str, Mapping[str, Any]] | None = None,
+    short_pools: Collection[str] = (),
+    out_of_service: Collection[tuple[str, str]] = (),
+    in_service: Collection[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Return the plan.
 
@@ -37,6 +46,9 @@ def build_plan(
     The plan's "order" lists the hosts with a change, the canary first: a play over these hosts in this order with the
     same serial makes the plan's "batches". "carried" are hosts with an instance that an interrupted rollout has brought
     to the release of this one already; it is in no batch for that, and goes back with the others.
+    capacity: {pool: goodput and rate}. Where both are known, a batch takes no more hosts than the others can stand in
+    for; "serial" then lists the batches' own sizes. short_pools may lack a host meanwhile; out_of_service: pairs of
+    (pool, server) that no client reaches before the rollout; in_service: of those that clients reach, on any host.
     """
     findings: list[dict[str, Any]] = []
     hosts: dict[str, dict[str, dict[str, Any]]] = {}
@@ -50,7 +62,10 @@ def build_plan(
     changing = [host for host, entries in hosts.items() if any(entry["action"] != "none" for entry in entries.values())]
     findings = findings + _canary_findings(canary, list(hosts), changing) + serial_findings(serial)
     order = order_hosts(changing, canary)
-    planned = [] if serial_findings(serial) else batches(order, serial)
+    meant = [] if serial_findings(serial) else batches(order, serial)
+    limits = pool_limits(hosts, capacity or {}, out_of_service, in_service)
+    planned = limit_batches(meant, limits)
+    findings = findings + capacity_findings(meant, planned, limits, short_pools)
     hosts, carried = with_carried(hosts, known, completed)
     hosts = with_share_limits(hosts, planned)
     return {
@@ -58,7 +73,7 @@ def build_plan(
         "rollout_id": rollout_id,
         "direction": "forward",
         "canary": order[0] if order else None,
-        "serial": list(serial),
+        "serial": list(serial) if planned == meant else [len(batch) for batch in planned],
         "order": order,
         "batches": planned,
         "hosts": hosts,

@@ -59,6 +59,16 @@ def out_of_service(gateway_infos: Mapping[str, Any]) -> set[tuple[str, str]]:
     return found
 
 
+def in_service(gateway_infos: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the servers that every gateway which answers sends requests to, as (pool, server); also of other hosts."""
+    known = [
+        {(str(server["pool"]), str(server["server"])) for server in info.get("servers") or ()}
+        for info in gateway_infos.values()
+        if isinstance(info, Mapping) and not _bad(info)
+    ]
+    return set.intersection(*known) - out_of_service(gateway_infos) if known else set()
+
+
 def _before(server: Mapping[str, Any]) -> str:
     """Return the state of a server, or the one from before a lease that stands."""
     lease = server.get("lease")

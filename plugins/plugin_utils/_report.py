@@ -292,10 +292,13 @@ def _host_outcome(state: str | None, touched: bool) -> str:
 
 
 def _evidence(lines: list[dict[str, Any]], files: Mapping[str, Any]) -> dict[str, Any]:
-    """Return benchmarks, quality and verdicts of a host by phase; what came last in a phase counts."""
-    benchmarks: dict[str, Any] = dict.fromkeys(("baseline", "new", "after_rollback"))
-    quality: dict[str, Any] = dict(benchmarks)
-    verdicts: dict[str, Any] = dict(benchmarks)
+    """Return benchmarks, quality and verdicts of a host by phase; what came last in a phase counts.
+
+    Rounds of a benchmark count together, from the last time that the host was drained for a measurement.
+    """
+    rounds: dict[str, list[Any]] = {"baseline": [], "new": [], "after_rollback": []}
+    quality: dict[str, Any] = dict.fromkeys(rounds)
+    verdicts: dict[str, Any] = dict.fromkeys(rounds)
     went_back = False
     for line in lines:
         went_back = went_back or line.get("event") == "reverting"
@@ -305,13 +308,15 @@ def _evidence(lines: list[dict[str, Any]], files: Mapping[str, Any]) -> dict[str
         if phase is None:
             continue
         evidence = line.get("evidence")
-        benchmarks[phase] = evidence_list.find_benchmark(evidence, files) or benchmarks[phase]
+        if step_of(line).endswith("quality"):  # golden prompts come first: a measurement begins anew
+            rounds[phase] = []
+        rounds[phase] += evidence_list.find_rounds(evidence, files)
         quality[phase] = evidence_list.find_quality(evidence, files) or quality[phase]
         verdicts[phase] = evidence_list.find_verdict(evidence, files) or verdicts[phase]
     return {
         "verdict": verdicts["new"],
         "rollback_verdict": verdicts["after_rollback"],
-        "benchmarks": benchmarks,
+        "benchmarks": {phase: evidence_list.keep_benchmark(found) for phase, found in rounds.items()},
         "quality": quality,
     }
 

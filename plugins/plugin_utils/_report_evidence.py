@@ -14,6 +14,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_rounds import merge_rounds
+
 MAX_TEXT = 400
 MAX_SAMPLES = 1000
 MAX_ITEMS = 500
@@ -164,10 +166,31 @@ QUALITY: dict[str, Any] = {
     "min_pass_share": number,
     "ok": flag,
 }
+_BOUNDS = dict.fromkeys(("estimate", "lower", "upper"), number)
+STATISTICS: dict[str, Any] = {
+    "method": text,
+    "decision": text,
+    "certainty": number,
+    "rounds": number,
+    "rounds_max": number,
+    "pairs": number,
+    "worse": number,
+    "better": number,
+    "worse_by": counts,
+    "bad_share": {"baseline": number, "new": number},
+    "rise": {**_BOUNDS, "harmless": number, "tolerated": number},
+    "money": {"worse": number, "acceptable": number, "needed": number},
+    "limits_seconds": counts,
+    "median_ratios": {"ttft": _BOUNDS, "tpot": _BOUNDS, "e2el": _BOUNDS},
+    "more_pairs": number,
+    "smallest_found": number,
+    "sentence": text,
+}
 VERDICT: dict[str, Any] = {
     "schema": number,
     "verdict": text,
     "reasons": [{"measure": text, "observed": scalar, "threshold": scalar, "rule": text, "status": text}],
+    "statistics": STATISTICS,
     "summary": text,
 }
 # What a plan says of one instance. Options of an engine are shown; secrets are not among them by design.
@@ -190,6 +213,8 @@ FACTS: dict[str, Any] = {
     "waited_seconds": number,
     "watch_seconds": number,
     "requests": number,
+    "pool_requests": number,
+    "requests_wanted": number,
     "requests_total": number,
     "http_5xx_total": number,
     "errors_total": number,
@@ -230,6 +255,18 @@ def find_benchmark(evidence: Any, files: Mapping[str, Any]) -> dict[str, Any] | 
     return _find(evidence, files, lambda item: item.get("kind") == "benchmark", BENCHMARK)
 
 
+def find_rounds(evidence: Any, files: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the benchmark report that a journal line carries or points to, as it is; an empty list without one."""
+    found = _first(evidence, files, lambda item: item.get("kind") == "benchmark")
+    return [] if found is None else [found]
+
+
+def keep_benchmark(rounds: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what a report shows of the rounds of one measurement together."""
+    kept: dict[str, Any] | None = keep(merge_rounds(rounds), BENCHMARK)
+    return kept
+
+
 def find_quality(evidence: Any, files: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the quality report that a journal line carries or points to."""
     return _find(evidence, files, lambda item: item.get("kind") == "quality", QUALITY)
@@ -260,11 +297,18 @@ def resolve(value: Any, files: Mapping[str, Any]) -> Any:
 def _find(
     evidence: Any, files: Mapping[str, Any], matches: Callable[[Mapping[str, Any]], bool], shape: dict[str, Any]
 ) -> dict[str, Any] | None:
+    found = _first(evidence, files, matches)
+    kept: dict[str, Any] | None = None if found is None else keep(found, shape)
+    return kept
+
+
+def _first(
+    evidence: Any, files: Mapping[str, Any], matches: Callable[[Mapping[str, Any]], bool]
+) -> Mapping[str, Any] | None:
     if not isinstance(evidence, Mapping):
         return None
     for candidate in (evidence, *evidence.values()):
         found = resolve(candidate, files)
         if isinstance(found, Mapping) and matches(found):
-            kept: dict[str, Any] = keep(found, shape)
-            return kept
+            return found
     return None

@@ -46,7 +46,7 @@ def timeline(hosts: list[dict[str, Any]], started_at: str | None, ended_at: str 
     ticks = _time_ticks(span, height)
     labels = ", ".join(row_label(entry) for entry in hosts)
     text = f"Time from {clock(started_at)} to {clock(ended_at)} UTC, one row for each of: {labels}."
-    return _figure("timeline", identity, "Timeline", text, f'width="100%" height="{height}"', [*ticks, *rows])
+    return figure("timeline", identity, "Timeline", text, f'width="100%" height="{height}"', [*ticks, *rows])
 
 
 def row_label(entry: dict[str, Any]) -> str:
@@ -166,7 +166,7 @@ def ecdf(
     text = f"Share of requests by {title.lower()}. {described}."
     if log_scale:
         text += " The time axis is logarithmic."
-    return _figure("plot", identity, title, text, f'viewBox="0 0 {WIDTH} {HEIGHT}"', parts)
+    return figure("plot", identity, title, text, f'viewBox="0 0 {WIDTH} {HEIGHT}"', parts)
 
 
 class _Axis:
@@ -246,7 +246,7 @@ def _middle(values: list[float]) -> float:
     return values[(len(values) - 1) // 2]
 
 
-def _figure(kind: str, identity: str, title: str, text: str, size: str, parts: list[Markup]) -> Markup:
+def figure(kind: str, identity: str, title: str, text: str, size: str, parts: list[Markup]) -> Markup:
     """Return an SVG that a screen reader can name and describe."""
     return Markup(
         '<svg class="{kind}" role="img" aria-labelledby="{i}-title {i}-desc" {size}>'

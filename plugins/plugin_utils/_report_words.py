@@ -37,6 +37,10 @@ _STEP_WORDS = {
     "gpu_watched": "GPUs after the watch",
     "rollback_gpu_health": "GPUs after the rollback",
     "verdict": "verdict",
+    "no_baseline": "no baseline, on a person's word",
+    "accepted_without_evidence": "accepted by a person without a pass",
+    "evidence_stored": "evidence kept on the host",
+    "drift_found": "the machine became slower, not the release",
     "admitted": "admit at a small share",
     "watched": "watch live traffic",
     "full_share": "give the full share",
@@ -82,6 +86,7 @@ _MEASURE_UNITS = (
     ("time per output token", "seconds"),
     ("total latency", "seconds"),
     ("failed share", "share"),
+    ("pairs against", "share"),
     ("quality", "share"),
 )
 _MEASURE_LABELS = {measure: label for measure, label, *_rest in MEASURES}

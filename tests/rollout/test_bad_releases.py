@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ def of_canary(lines: Lines, event: str) -> Lines:
     return [line for line in lines if (line["host"], line["event"]) == ("gpu1", event)]
 
 
-def failed_in_the_switch(lines: Lines) -> None:
+def failed_in_the_switch(lines: Lines, directory: Path) -> None:
     """The release did not become ready, so nothing was measured on it."""
     assert of_canary(lines, "drained"), "it must have got as far as the switch"
     assert not of_canary(lines, "switched"), "a release that never became ready must not count as switched"
@@ -29,16 +31,19 @@ def failed_in_the_switch(lines: Lines) -> None:
     assert failed["detail"].startswith("Switch: "), failed
 
 
-def failed_the_verdict(lines: Lines, measure: str) -> None:
+def failed_the_verdict(lines: Lines, measure: str, directory: Path) -> None:
     """The release became ready and was refused for what was measured."""
     assert of_canary(lines, "switched")
     assert not of_canary(lines, "verdict"), "the verdict must not count as proven"
     (judged,) = [line for line in of_canary(lines, "step_failed") if line["evidence"]["step"] == "verdict"]
-    wrong = [reason["measure"] for reason in judged["evidence"]["reasons"] if reason["status"] == "fail"]
+    verdict = judged["evidence"]
+    if "report" in verdict:  # too large for its line
+        verdict = json.loads((directory / verdict["report"]).read_text(encoding="utf-8"))
+    wrong = [reason["measure"] for reason in verdict["reasons"] if reason["status"] == "fail"]
     assert any(name.startswith(measure) for name in wrong), wrong
 
 
-WHY: dict[str, Callable[[Lines], None]] = {
+WHY: dict[str, Callable[..., None]] = {
     "exits": failed_in_the_switch,
     "never_ready": failed_in_the_switch,
     "slow": partial(failed_the_verdict, measure="time to first token"),
@@ -54,7 +59,7 @@ def test_bad_release_is_taken_back_from_the_canary(
     done = fleet.playbook("upgrade", *release_arguments(release))
     assert done.code != 0, done.output[-3000:]
     assert done.outcome == "rolled_back_verified", done.output[-3000:]
-    WHY[release](journal(done.made_rollout))
+    WHY[release](journal(done.made_rollout), directory=done.made_rollout)
     after = fleet.releases()
     assert {host: after[host]["current"] for host in HOSTS} == {host: before[host]["current"] for host in HOSTS}
     assert after["gpu1"]["state"] == "rolled_back_verified"

@@ -11,26 +11,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.local_llm.ops.plugins.module_utils import _release as release
-from ansible_collections.local_llm.ops.plugins.module_utils._benchmark_report import build_report as benchmark_report
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._bodies import Workload, describe
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._measures import SUMMARIES
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._records import closed_plan
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import CHAIN_START, chained_line
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import FINDING_KEYS, SEVERITIES, finding
+from ansible_collections.local_llm.ops.plugins.module_utils._golden import Recorded, make_golden
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import REMEDIES, Context
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._registry import run_checks
-from ansible_collections.local_llm.ops.plugins.module_utils._http_stream import RequestRecord
-from ansible_collections.local_llm.ops.plugins.module_utils._load import Run
-from ansible_collections.local_llm.ops.plugins.module_utils._quality import Reply, judge_item, parse_suite
-from ansible_collections.local_llm.ops.plugins.module_utils._quality import build_report as quality_report
-from ansible_collections.local_llm.ops.plugins.module_utils._verdict import judge
-from ansible_collections.local_llm.ops.plugins.module_utils._workload import Workload
+from ansible_collections.local_llm.ops.plugins.module_utils._model_retention import ACTIONS as MODEL_ACTIONS
+from ansible_collections.local_llm.ops.plugins.module_utils._model_retention import STATES as MODEL_STATES
+from ansible_collections.local_llm.ops.plugins.module_utils._quality import judge_all
+from ansible_collections.local_llm.ops.plugins.module_utils._quality_judge import Reply, Rules
+from ansible_collections.local_llm.ops.plugins.module_utils._quality_origin import TOLD_KEYS, origin_of
+from ansible_collections.local_llm.ops.plugins.module_utils._quality_suite import parse_suite
+from ansible_collections.local_llm.ops.plugins.module_utils._release_evidence import KIND, evidence_name
+from ansible_collections.local_llm.ops.plugins.module_utils._verdict import Tolerances, judge
+from ansible_collections.local_llm.ops.plugins.plugin_utils import _models_report as models_report
+from ansible_collections.local_llm.ops.plugins.plugin_utils._capacity import Demand, Supply, capacity_plan
+from ansible_collections.local_llm.ops.plugins.plugin_utils._capacity_report import build_capacity_report
 from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import STATUSES as HEALTH_STATUSES
 from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import build_health_report
 from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import append_line
+from ansible_collections.local_llm.ops.plugins.plugin_utils._judge import compare
+from ansible_collections.local_llm.ops.plugins.plugin_utils._models_report import build_models_report
+from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.bench.made_up import good, limits, report_of
 from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.gpu.snapshots import gpu, snapshot
+from ansible_collections.local_llm.ops.tests.unit.plugins.plugin_utils.test_judge import report as paired
 
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference_contracts.md").read_text(encoding="utf-8")
-SUMMARIES = ("ttft_seconds", "itl_seconds", "tpot_seconds", "e2el_seconds", "output_tokens_per_second_per_request")
 DESCRIPTION: dict[str, Any] = {
     "schema": 1, "engine": "llamacpp", "engine_version": "0.7.0", "model": "tiny", "model_revision": "r1",
     "model_manifest_sha256": "a" * 64, "model_entry": "model.gguf", "served_name": "chat", "port": 8001, "gpus": "all",
@@ -62,17 +75,18 @@ def example(title: str) -> dict[str, Any]:
 
 
 def a_benchmark() -> dict[str, Any]:
-    records = tuple(
-        RequestRecord(number, number * 0.5, 0.2, None, 0.1, 0.2, (0.01,) * 10, 0, 11, 7, 11) for number in range(150)
-    )
-    work = Workload("openai_chat", "chat", 4, 150, 32, 11, 4, 1)
-    return benchmark_report(work, Run(records=records, seconds=80.0, cpu_seconds=0.5), "2026-01-01T00:00:00+00:00")
+    report = report_of([good(number) for number in range(150)], limits=limits(ttft_seconds=1.0))
+    return {**report, "workload": describe(Workload("openai_chat", "chat"), closed_plan(4, 150), 4)}
+
+
+def a_golden_set() -> dict[str, Any]:
+    (item,) = parse_suite([{"id": "sum", "prompt": "2 + 2 =", "max_tokens": 4, "expected": "4"}])
+    return make_golden(origin_of(DESCRIPTION), {item.prompt_sha256: Recorded("4", "stop")}, recorded_at="2026-01-01")
 
 
 def a_quality_report() -> dict[str, Any]:
     items = parse_suite([{"id": "sum", "prompt": "2 + 2 =", "max_tokens": 4, "expected": "4"}])
-    results = [judge_item(item, Reply(answer), None, 1.0) for item, answer in zip(items, ("4",), strict=True)]
-    return quality_report(items, results, 1.0)
+    return judge_all(items, {"sum": Reply("4")}, a_golden_set(), Rules(), 1.0)
 
 
 def test_release_json_is_as_documented() -> None:
@@ -151,6 +165,28 @@ def test_verdict_is_as_documented(benchmark: bool, quality: bool, word: str) -> 
         assert f"`{reason['status']}`" in section("Verdict")
 
 
+def test_statistics_of_a_verdict_are_as_documented() -> None:
+    title = "Verdict"
+    shown = example(title)["statistics"]
+    for written in (compare([paired(slow=3)], [paired()], {}, Tolerances(), 4), compare([], [], {}, Tolerances())):
+        assert set(written) == documented(title, "`statistics`") == set(shown)
+        assert set(written["rise"] or shown["rise"]) == set(shown["rise"])
+        assert set(written["money"] or shown["money"]) == set(shown["money"])
+        assert set(written["median_ratios"] or shown["median_ratios"]) == set(shown["median_ratios"])
+        assert f"`{written['decision']}`" in section(title)
+
+
+def test_release_evidence_is_as_documented() -> None:
+    title = "Release evidence"
+    tasks = yaml.safe_load((ROOT / "roles" / "_release" / "tasks" / "store_evidence.yml").read_text(encoding="utf-8"))
+    written = tasks[0]["vars"]["_release_evidence"]
+    assert set(written) == documented(title) == set(example(title))
+    assert written["kind"] == example(title)["kind"] == KIND
+    assert (
+        evidence_name("<id>") in section(title) and evidence_name("")[:-5] in tasks[0]["ansible.builtin.copy"]["dest"]
+    )
+
+
 def test_benchmark_report_is_as_documented() -> None:
     written = a_benchmark()
     title = "Benchmark report"
@@ -162,6 +198,15 @@ def test_benchmark_report_is_as_documented() -> None:
         assert set(written[name]) == documented(title, "a summary"), name
     assert set(example(title)) == documented(title) - (set(SUMMARIES) - {"ttft_seconds"})
     assert set(written["samples"]) == set(example(title)["samples"])
+    assert (
+        set(written["load"]) | {"scenario", "time_scale"} == documented(title, "`load`") == set(example(title)["load"])
+    )
+    assert set(written["attainment"]) == documented(title, "`attainment`")
+    assert set(written["timeline"]) == documented(title, "`timeline`") == set(example(title)["timeline"])
+    for stage in [*written["stages"], *example(title)["stages"]]:
+        assert set(stage) == documented(title, "`stages[]`")
+    for check in [*written["validity"]["checks"], *example(title)["validity"]["checks"]]:
+        assert set(check) == documented(title, "`validity.checks[]`")
 
 
 def test_quality_report_is_as_documented() -> None:
@@ -172,12 +217,70 @@ def test_quality_report_is_as_documented() -> None:
     for item in written["items"] + example(title)["items"]:
         assert set(item) == documented(title, "`items[]`")
         assert f"`{item['status']}`" in section(title)
+    for compared in (written["compared"], example(title)["compared"]):
+        assert set(compared) == documented(title, "`compared`")
+        assert f"`{compared['verdict']}`" in section(title)
+        assert set(compared["reference"]) == set(TOLD_KEYS)
+
+
+def test_golden_set_is_as_documented() -> None:
+    written = a_golden_set()
+    title = "Golden set"
+    assert (written["schema"], written["kind"]) == (2, "golden")
+    assert set(written) == documented(title) == set(example(title))
+    assert set(written["origin"]) == documented(title, "`origin`") == set(example(title)["origin"])
+    for entry in [*written["entries"].values(), *example(title)["entries"].values()]:
+        assert set(entry) == documented(title, "an entry")
+
+
+def test_capacity_is_as_documented() -> None:
+    title = "Capacity plan"
+    supply = Supply(8.0, replicas=12, max_concurrency=64, mean_seconds=1.5)
+    written = capacity_plan(Demand(50, growth_percent_per_month=5.0), supply)
+    assert (written["schema"], written["kind"]) == (1, "capacity")
+    shown = example(title)
+    assert set(written) == documented(title) == set(shown)
+    assert {**written, "thresholds": written["thresholds"][1:2]} == shown
+    for part in ("replicas", "rollout"):
+        assert set(written[part]) == documented(title, f"`{part}`")
+    for threshold in written["thresholds"]:
+        assert set(threshold) == documented(title, "`thresholds[]`")
+    document = build_capacity_report({"gpu1": [{"name": "chat", "pool": "chat"}]}, {}, {}, "2026-11-21T12:00:00Z")
+    assert document == example("capacity.json") and set(document) == documented("capacity.json")
+    assert set(document["pools"][0]) == documented("capacity.json", "`pools[]`")
 
 
 @pytest.mark.parametrize(
     "title",
-    ["release.json", "state.json", "Journal line", "Verdict", "Benchmark report", "Quality report", "health.json"],
+    [
+        "Capacity plan",
+        "capacity.json",
+        "release.json",
+        "state.json",
+        "Journal line",
+        "Verdict",
+        "Benchmark report",
+        "Quality report",
+        "health.json",
+    ],
 )
 def test_every_versioned_shape_says_its_schema(title: str) -> None:
     assert "schema" in documented(title)
     assert example(title)["schema"] == 1
+
+
+def test_models_json_is_as_documented() -> None:
+    title = "models.json"
+    written = build_models_report({"gpu1": None}, made_at="2026-11-01T12:00:00Z")
+    assert (written["schema"], written["kind"]) == (1, "models")
+    assert set(written) == documented(title) == set(example(title))
+    for host in [*written["hosts"], *example(title)["hosts"]]:
+        assert set(host) == documented(title, "`hosts[]`")
+    shown = example(title)["hosts"][0]["models"][0]
+    assert set(models_report.MODEL_KEYS) == documented(title, "`models[]`") == set(shown)
+    assert set(models_report.LEFTOVER_KEYS) == documented(title, "`leftovers[]`")
+    assert set(models_report.ENGINE_KEYS) == documented(title, "`engines[]`")
+    assert set(models_report.OLLAMA_KEYS) == documented(title, "`ollama_models[]`")
+    for part in ("counts", "bytes", "to_do"):
+        assert set(written[part]) == set(example(title)[part])
+    assert all(f"`{word}`" in section(title) for word in (*MODEL_STATES, *MODEL_ACTIONS))

@@ -246,6 +246,7 @@ GOOD = {
     "armed": None,
     "instance_state": {"state": "healthy"},
     "active_state": "active",
+    "evidence": {"verdict": "pass", "accepted": None, "rollout_id": "r", "at": "2026-01-01T00:00:00Z"},
 }
 
 

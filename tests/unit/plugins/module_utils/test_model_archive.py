@@ -27,6 +27,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._model_store import 
     tidy,
 )
 from ansible_collections.local_llm.ops.plugins.module_utils._published_tree import TreeError, measure, publish
+from ansible_collections.local_llm.ops.plugins.module_utils._release_files import locked
 from ansible_collections.local_llm.ops.plugins.modules import model_store
 
 pytestmark = pytest.mark.skipif(shutil.which("zstd") is None, reason="the program zstd is not on this machine")
@@ -318,7 +319,7 @@ def test_only_leftovers_are_tidied(place: Place, path: str) -> None:
 @pytest.mark.parametrize("there", ["", "/", "/..", "/archive", "/.incoming", "/chat/r1", "-link"])
 def test_an_archive_where_models_lie_is_refused_since_both_would_be_one(place: Place, there: str) -> None:
     Path(f"{place.models}-link").symlink_to(place.models)
-    with pytest.raises(TreeError, match="archive_directory = .*Choose another directory"):
+    with pytest.raises(TreeError, match=r"archive_directory = .*Choose another directory"):
         refuse_archive_place(place.models, f"{place.models}{there}")
 
 
@@ -331,5 +332,22 @@ def test_an_archive_beside_the_models_is_taken(place: Place, there: str) -> None
 def test_the_module_refuses_it_before_anything_else(place: Place, state: str) -> None:
     params = {"state": state, "models_directory": place.models, "archive_directory": place.models}
     with pytest.raises(TreeError, match="archive_directory"):
-        model_store.run(SimpleNamespace(params=params, check_mode=False))  # type: ignore[arg-type]
+        model_store.run(SimpleNamespace(params=params, check_mode=False))
     assert usable(place)
+
+
+def test_a_model_that_is_not_archived_does_not_wait_for_a_run_over_others(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_store, "_LOCK_SECONDS", 0.1)
+    params: dict[str, Any] = {
+        "state": "restored", "name": "new", "revision": "r1", "files": {}, "manifest_sha256": None, "best_effort": True,
+        "models_directory": place.models, "archive_directory": None, "instances_directory": str(tmp_path / "instances"),
+        "bytes_per_second": 0, "reserve_bytes": 0, "quota_bytes": 0,
+    }  # fmt: skip
+    module = SimpleNamespace(params=params, check_mode=False, run_command=run_command, log=print, warn=print)
+    with locked(str(tmp_path / "locks" / "models.lock"), 1):
+        assert not model_store.run(module)["changed"]
+        archive.archive_revision(place, work())
+        with pytest.raises(TreeError, match="another run packs or unpacks"):
+            model_store.run(SimpleNamespace(**{**vars(module), "params": {**params, "name": "chat"}}))

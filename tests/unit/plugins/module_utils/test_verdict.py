@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._verdict import (
+    PAIRS,
     ToleranceError,
     Tolerances,
     judge,
@@ -93,11 +94,11 @@ def word(benchmark: Any, quality_report: Any, baseline: Any, **more: Any) -> str
 
 
 def test_good_evidence_passes_and_says_so_in_a_sentence() -> None:
-    verdict = judge(bench(), quality(), bench(), "standard", TIER)
+    verdict = judge(bench(), quality(), bench(), "standard", TIER, statistics=statistics("pass"))
     assert verdict["verdict"] == "pass"
     assert verdict["summary"] == (
-        "Pass: 150 of 150 requests answered, time to first token p50 30 ms, 10 of 10 golden prompts right, "
-        "no slower than the baseline."
+        "Pass: 150 of 150 requests answered, time to first token p50 30 ms, 10 of 10 golden prompts right. "
+        "The pairs say pass."
     )
 
 
@@ -148,24 +149,30 @@ def test_prompts_that_were_never_recorded_are_no_proof_against_the_release() -> 
     assert word(bench(), quality(8, 1, 1), bench()) == "fail"
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "expected"),
-    [
-        (0.002, 0.004, "pass"),
-        (0.03, 0.12, "pass"),
-        (0.03, 0.14, "fail"),
-        (0.30, 0.44, "pass"),
-        (0.30, 0.46, "fail"),
-    ],
-)
-def test_slower_counts_only_beyond_both_ratio_and_floor(before: float, after: float, expected: str) -> None:
-    old, new = bench(ttft_seconds__p50=before, ttft_seconds__p95=before), bench(ttft_seconds__p50=after)
-    assert word(new, quality(), old) == expected
+def statistics(decision: str) -> dict[str, Any]:
+    rise = {"estimate": 0.0, "lower": 0.2, "upper": 0.026, "harmless": 0.01, "tolerated": 0.05}
+    return {
+        "decision": decision,
+        "rise": None if decision == "error" else rise,
+        "sentence": f"The pairs say {decision}.",
+    }
 
 
-def test_half_the_speed_of_output_fails_though_the_tier_allows_it() -> None:
-    assert word(bench(tpot_seconds__p50=0.0105), quality(), bench()) == "fail"
-    assert word(bench(tpot_seconds__p50=0.0095), quality(), bench()) == "pass"
+@pytest.mark.parametrize("decision", ["pass", "fail", "inconclusive", "error"])
+def test_what_the_pairs_say_becomes_the_verdict(decision: str) -> None:
+    found = judge(bench(), quality(), bench(), "standard", TIER, statistics=statistics(decision))
+    assert found["verdict"] == decision
+    assert f"The pairs say {decision}" in found["summary"]
+    assert found["statistics"]["decision"] == decision
+    told = next(reason for reason in found["reasons"] if reason["measure"] == PAIRS)
+    limits = {"pass": (0.026, 0.05), "fail": (0.2, 0.01), "inconclusive": (0.026, 0.05), "error": (None, None)}
+    assert (told["observed"], told["threshold"]) == limits[decision]
+
+
+def test_pairs_that_are_good_do_not_excuse_a_known_breach() -> None:
+    slow = bench(ttft_seconds__p50=9.0)
+    assert word(slow, quality(), bench(), statistics=statistics("pass")) == "fail"
+    assert word(bench(), None, bench(), statistics=statistics("pass")) == "error"
 
 
 def test_errors_that_the_baseline_did_not_have_fail() -> None:
@@ -230,11 +237,6 @@ def test_a_baseline_that_cannot_be_used_is_noted_or_required(baseline: Any) -> N
     assert "not compared with a baseline" in judge(bench(), quality(), baseline, "standard", TIER)["summary"]
 
 
-@pytest.mark.parametrize("change", [{"workload__hash": "v" * 64}, {"engine_version_tool": "other/1"}])
-def test_another_load_or_tool_is_not_compared(change: dict[str, Any]) -> None:
-    assert word(bench(), quality(), bench(**change)) == "inconclusive"
-
-
 def test_judging_changes_no_evidence() -> None:
     evidence = (bench(), quality(), bench())
     before = copy.deepcopy(evidence)
@@ -249,6 +251,8 @@ def test_judging_changes_no_evidence() -> None:
         ({"ratio_max": 0.5}, "tolerances.ratio_max: 0.5"),
         ({"ttft_floor_seconds": "0.1"}, "without quotes"),
         ({"baseline_required": "yes"}, "neither true nor false"),
+        ({"bad_share_increase_max": 0.005}, "not between"),
+        ({"bad_share_increase_max": 5}, "share such as 0.05"),
     ],
 )
 def test_tolerances_are_checked(raw: dict[str, Any], message: str) -> None:

@@ -22,6 +22,8 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.local_llm.ops.plugins.action import rollout_verdict as verdict_action
 from ansible_collections.local_llm.ops.plugins.doc_fragments.llm_endpoint import ModuleDocFragment
+from ansible_collections.local_llm.ops.plugins.doc_fragments.llm_load import ModuleDocFragment as LoadFragment
+from ansible_collections.local_llm.ops.plugins.doc_fragments.llm_suite import ModuleDocFragment as SuiteDocFragment
 from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import ENDPOINT_ARGS
 from ansible_collections.local_llm.ops.plugins.modules import llm_benchmark, llm_info, llm_quality, rollout_verdict
 from ansible_collections.local_llm.ops.tests.fakes.fake_stream_server import Behaviour, FakeStreamServer
@@ -197,7 +199,11 @@ def test_documentation_and_argument_specification_agree(module: Any, arguments: 
     documented = dict(yaml.safe_load(module.DOCUMENTATION)["options"])
     if "url" in arguments:
         documented.update(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"])
+        if "load" in arguments:
+            documented.update(yaml.safe_load(LoadFragment.DOCUMENTATION)["options"])
         assert {name: arguments[name] for name in ENDPOINT_ARGS} == ENDPOINT_ARGS
+    if module is llm_quality:
+        documented.update(yaml.safe_load(SuiteDocFragment.DOCUMENTATION)["options"])
     assert set(documented) == set(arguments)
     for name, spec in arguments.items():
         for key in ("type", "default", "choices", "required", "elements"):

@@ -31,7 +31,10 @@ PLAN: dict[str, Any] = {
 
 
 def confirmed(*names: str, **values: Any) -> dict[str, Any]:
-    good = {"current": NEW, "armed": None, "instance_state": {"state": "healthy"}, "active_state": "active"}
+    good = {
+        "current": NEW, "armed": None, "instance_state": {"state": "healthy"}, "active_state": "active",
+        "evidence": {"verdict": "pass", "rollout_id": "r", "accepted": None},
+    }  # fmt: skip
     return {"changed": False, "instances": [{"instance": name, **good, **values} for name in names or ("chat",)]}
 
 
@@ -199,6 +202,21 @@ def test_a_host_without_a_line_means_no(tmp_path: Path) -> None:
     line(tmp_path, None, "canary", None)
     reasons = ask(tmp_path)["reasons"]
     assert [reason["observed"] for reason in reasons] == ["no line in the journal"]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "go"),
+    [
+        (None, False),
+        ({"verdict": "inconclusive", "accepted": None}, False),
+        ({"verdict": "fail", "accepted": None}, False),
+        ({"verdict": "inconclusive", "accepted": "m.rossi: the old release crashes"}, True),
+    ],
+)
+def test_a_release_without_kept_evidence_holds_the_next_batch_back(rollout: Path, evidence: Any, go: bool) -> None:
+    found = ask(rollout, infos={"gpu1": confirmed(evidence=evidence)})
+    assert found["go"] is go
+    assert go or "evidence of release" in found["reasons"][0]["expected"]
 
 
 def test_a_journal_without_a_state_of_the_rollout_means_no(tmp_path: Path) -> None:

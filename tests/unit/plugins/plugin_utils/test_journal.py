@@ -188,6 +188,13 @@ def test_small_evidence_stays_in_its_line(tmp_path: Path) -> None:
     assert not (tmp_path / "evidence").exists()
 
 
+def test_a_large_verdict_still_says_its_word_and_its_step_in_the_line(tmp_path: Path) -> None:
+    verdict = {"verdict": "fail", "step": "verdict", "reasons": [{"rule": "x" * 3000}], "reason": "verdict"}
+    evidence = append(tmp_path, "step_failed", evidence=verdict)["evidence"]
+    assert (evidence["verdict"], evidence["step"], evidence["reason"]) == ("fail", "verdict", "verdict")
+    assert json.loads((tmp_path / evidence["report"]).read_bytes()) == verdict
+
+
 def test_a_large_report_gets_a_file_with_its_digest_in_the_line(tmp_path: Path) -> None:
     report = {"kind": "benchmark", "samples": {"ttft_seconds": [0.1] * 2000}}
     evidence = append(tmp_path, "benchmark", evidence=report)["evidence"]

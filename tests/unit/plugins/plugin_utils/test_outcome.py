@@ -86,6 +86,13 @@ def test_one_proven_fault_outweighs_others_that_lack_proof(verdict: str) -> None
     assert decide(plan(), lines, "fleet")["take_back"] == {"gpu1": ["chat"]}
 
 
+def test_a_machine_that_became_slower_halts_instead_of_blaming_the_release() -> None:
+    lines = [*states(gpu1="healthy"), failed("gpu2"), line("gpu2", "drift_found", "rolling_back")]
+    assert decide(plan(), lines, "fleet")["outcome"] == "halted"
+    elsewhere = [*states(gpu1="healthy"), failed("gpu2"), line("gpu3", "drift_found", "rolling_back")]
+    assert decide(plan(), elsewhere, "fleet")["outcome"] == "rolling_back"
+
+
 def test_staging_that_failed_halts_with_nothing_touched_and_the_lock_released() -> None:
     lines = [
         line("gpu2", "stage_failed", "unknown", detail="Stage: no space left on /var\nmore"),
