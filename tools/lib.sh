@@ -10,6 +10,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$(realpath -m "${BUILD:-$ROOT/.build}")
 VENV=$BUILD/venv
 VENV_NEXT=$BUILD/venv-next
+PROMTOOL=$BUILD/promtool/usr/bin
 COLLECTION=$BUILD/collections/ansible_collections/local_llm/ops
 export BUILD ANSIBLE_COLLECTIONS_PATH="$BUILD/collections"
 
@@ -22,7 +23,7 @@ die() {
 
 need_venv() {
     [ -x "$VENV/bin/ansible-playbook" ] || die "there is no working virtual environment at $VENV. Make it: make setup"
-    export PATH="$VENV/bin:$PATH"
+    export PATH="$VENV/bin:$PATH:$PROMTOOL"
 }
 
 # The files that belong to the checkout: tracked and new ones, not what git ignores. NUL-separated, relative to $ROOT.

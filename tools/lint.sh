@@ -26,7 +26,7 @@ lint_mypy() { # by full name, from the directory that holds ansible_collections
     [ ${#files[@]} -gt 0 ] || return 0
     # Helpers of the tests that are imported by their short names.
     local place short=
-    for place in tests/lab tests/gpu tests/engines tests/browser tests/fakes/example_rollout; do
+    for place in tests/lab tests/browser tests/fakes/example_rollout; do
         short+=${short:+:}ansible_collections/local_llm/ops/$place
     done
     (cd "$BUILD/collections" && MYPYPATH=$short mypy --config-file "$ROOT/mypy.ini" --cache-dir "$BUILD/cache/mypy" --no-error-summary "${files[@]}")

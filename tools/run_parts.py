@@ -64,22 +64,22 @@ class Lane:
 
     def __init__(self, names: list[str]) -> None:
         self.parts = [Part(name) for name in names]
-        self.stopping = False
+        self.stopping = threading.Event()
 
     def run(self, several: bool) -> None:
         for number, part in enumerate(self.parts, start=1):
-            if self.stopping:
+            if self.stopping.is_set():
                 return
             print(f"\n######## {part.name} ({number} of {len(self.parts)})", flush=True)
             part.run(f"[{part.name}] " if several else "")
-            if self.stopping:
+            if self.stopping.is_set():
                 part.result = "interrupted"
             elif part.result != "ok" and os.environ.get("FAIL_FAST") == "1":
                 return
 
     def interrupt(self) -> None:
         """End the part that runs, with what it has started; begin none after it."""
-        self.stopping = True
+        self.stopping.set()
         for part in self.parts:
             if part.process is not None and part.process.poll() is None:
                 print(f"\ninterrupted: ending {part.name}; what it started is being put away", file=sys.stderr)
@@ -126,7 +126,7 @@ def main(names: list[str]) -> int:
     except KeyboardInterrupt:
         code = 130
         for lane in lanes:
-            lane.stopping = True
+            lane.stopping.set()
         for lane in lanes:
             lane.interrupt()
         for thread in threads:

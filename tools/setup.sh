@@ -110,12 +110,33 @@ setup_venvs() {
     fi
 }
 
+# promtool tries the alert rules. It is unpacked from its package: installing that would start a Prometheus.
+setup_promtool() {
+    if command -v promtool >/dev/null || [ -x "$PROMTOOL/promtool" ]; then return 0; fi
+    if ! command -v apt-get >/dev/null; then
+        warn "promtool is not installed; the unit tests of alert rules fail without it. It comes with Prometheus."
+        return 0
+    fi
+    local place
+    place=$(mktemp -d)
+    say "promtool: taking it from the package prometheus"
+    if ! (cd "$place" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } 2>/dev/null &&
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && mkdir -p "$PROMTOOL" && mv usr/bin/promtool "$PROMTOOL/"); then
+        warn "the package prometheus could not be loaded; the unit tests of alert rules fail without promtool"
+    fi
+    rm -rf "$place"
+}
+
 start=$SECONDS
 case ${1:-all} in
-venvs) setup_venvs ;;
+venvs)
+    setup_venvs
+    setup_promtool
+    ;;
 all)
     setup_packages
     setup_venvs
+    setup_promtool
     printf '==> setup: ready in %s s: %s%s\n' "$((SECONDS - start))" \
         "$("$VENV/bin/python" -c 'import ansible.release as r, sys; print("Python %d.%d, ansible-core %s" % (*sys.version_info[:2], r.__version__))')" \
         "$([ ! -x "$VENV_NEXT/bin/python" ] || "$VENV_NEXT/bin/python" -c 'import ansible.release as r, sys; print("; Python %d.%d, ansible-core %s" % (*sys.version_info[:2], r.__version__))')"

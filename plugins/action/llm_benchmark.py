@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -89,7 +90,7 @@ class ActionModule(ActionBase):
 
     def _here(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run on the controller and show lines meanwhile."""
-        with tempfile.TemporaryDirectory(prefix="local_llm_progress_") as directory:
+        with tempfile.TemporaryDirectory(prefix="local_llm_progress_", dir=C.DEFAULT_LOCAL_TMP) as directory:
             path = Path(directory) / "progress.json"
             arguments["progress_path"] = str(path)
             with watched(path):

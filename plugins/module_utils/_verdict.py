@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ansible_collections.local_llm.ops.plugins.module_utils._benchmark_report import REASON_ALL_FAILED, REASON_GAVE_UP
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._validity import REASON_ALL_FAILED, REASON_GAVE_UP
 from ansible_collections.local_llm.ops.plugins.module_utils._evidence import (
     benchmark_problem,
     is_number,

@@ -83,8 +83,8 @@ options:
     default: false
   fail_on:
     description:
-      - Checks that fail also without O(fail), for instance V(unsafe_files) and V(remote_code), which are about code that a
-        model brings and not about whether it fits.
+      - Checks that fail also without O(fail), for instance V(unsafe_files) and V(remote_code), which are about code
+        that a model brings and not about whether it fits.
     type: list
     elements: str
     default: []

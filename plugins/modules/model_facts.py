@@ -86,8 +86,8 @@ facts:
       type: str
     quantisation_scheme:
       description:
-        - The form of a quantisation that has several, such as C(w8a8-fp8), C(w4a16-int) or C(modelopt); null where there is one form
-          only, or it is not known. Several forms in one model stand with C(+) between them.
+        - The form of a quantisation that has several, such as C(w8a8-fp8), C(w4a16-int) or C(modelopt); null where
+          there is one form only, or it is not known. Several forms in one model stand with C(+) between them.
       type: str
     layers:
       description: Number of layers.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._intervals import MIN_SAMPLES, percentile
 from ansible_collections.local_llm.ops.plugins.module_utils._evidence import is_number
-from ansible_collections.local_llm.ops.plugins.module_utils._percentiles import MIN_SAMPLES, percentile
 from ansible_collections.local_llm.ops.plugins.module_utils._verdict import Tolerances, usable
 
 # measure -> (column of a row, floor of the tolerances, limit of the tier for one request)
@@ -89,9 +89,10 @@ def rows_of(report: Mapping[str, Any]) -> dict[int, Row]:
     return found
 
 
-def load_of(report: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return what must be equal in two reports that are paired: the load and the tool."""
-    return (report["workload"]["hash"], report.get("engine_version_tool"))
+def load_of(report: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return what must be equal in two reports that are paired: the load, its prompts and the tool."""
+    workload = report["workload"]
+    return (workload["hash"], workload.get("seed"), report.get("engine_version_tool"))
 
 
 def partners(

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._intervals import summarize
 from ansible_collections.local_llm.ops.plugins.module_utils._evidence import benchmark_problem, is_number
-from ansible_collections.local_llm.ops.plugins.module_utils._percentiles import summarize
 from ansible_collections.local_llm.ops.plugins.module_utils._verdict import usable
 
 # summary -> column of a row of samples.requests

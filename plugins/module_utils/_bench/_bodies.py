@@ -153,7 +153,9 @@ def _merge(body: dict[str, Any], extra: dict[str, Any]) -> None:
 
 def describe(workload: Workload, plan: dict[str, Any], warmup_requests: int) -> dict[str, Any]:
     """Return the workload part of a report. Equal hashes mean equal load; the model's name is not part of the hash,
-    because a rollout may well compare two models under the same load. Of given prompts only a hash is in it."""
+    because a rollout may well compare two models under the same load. Nor is the seed: other prompts of the same shape
+    are the same load, and a server that caches prompts must be given others in each run. Who pairs requests by their
+    number must compare the seed too. Of given prompts only a hash is in it."""
     stages = plan["stages"]
     users = [one["users"] for one in stages if one.get("users")]
     requests = [one.get("requests") for one in stages]
@@ -175,5 +177,6 @@ def describe(workload: Workload, plan: dict[str, Any], warmup_requests: int) -> 
     }
     given = [[list(map(list, prompt.messages)), prompt.output_tokens] for prompt in workload.prompts]
     prompts = sha256_hex(canonical_json(given)) if given else PROMPTS_VERSION
-    digest = sha256_hex(canonical_json({**shape, "prompts": prompts, "load": plan}))
+    hashed = {**shape, "prompts": prompts, "load": {**plan, "seed": None}, "seed": None}
+    digest = sha256_hex(canonical_json(hashed))
     return {**shape, "model": workload.model, "hash": digest}

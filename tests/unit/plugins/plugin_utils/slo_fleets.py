@@ -42,7 +42,7 @@ def promtool(*arguments: str, timeout_seconds: float = 300) -> subprocess.Comple
     """Run promtool. It is never skipped: without it nobody would see a rule that Prometheus refuses."""
     program = shutil.which("promtool")
     if program is None:
-        raise AssertionError("promtool is missing: install the package prometheus (apt-get install prometheus)")
+        raise AssertionError("promtool is missing: make setup brings it (from the package prometheus)")
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=timeout_seconds)
 
 

@@ -159,6 +159,4 @@ def test_of_two_findings_about_one_card_the_stronger_one_is_to_be_followed() -> 
     assert [actions[number] for number in (0, 2, 3, 4, 5, 6)] == [
         "Do hardware.", "Do hardware.", "Do configure.", "Do none.", "Do reset_gpu.", "Do reboot.",
     ]  # fmt: skip
-    assert [item["remedy"] for item in found][:2] == ["hardware", "reset_gpu"], (
-        "the ladder sees both"
-    )
+    assert [item["remedy"] for item in found][:2] == ["hardware", "reset_gpu"], "the ladder sees both"

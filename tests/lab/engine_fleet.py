@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "collections"))
 
 from fleet import CHECKOUT, CLIENT_KEY, GATEWAY_PORT, Fleet, PlaybookRun
 from local_lab import images, state
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1] / "engines"
 LAB = os.environ.get("LOCAL_LLM_TEST_ENGINE_LAB", "engines")
 KEEP = os.environ.get("LOCAL_LLM_KEEP_LAB", "") != ""
 # What the hosts ran before a test is of no interest to it; other words of a new engine are no fault.

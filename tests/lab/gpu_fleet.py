@@ -13,14 +13,13 @@ from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "collections"))
 
 from fleet import Fleet, PlaybookRun
 
 from ansible_collections.local_llm.ops.tests.fakes.nvml import install_on_lab_host, scenarios
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1] / "gpu"
 LAB = os.environ.get("LOCAL_LLM_TEST_GPU_LAB", "gpu")
 KEEP = os.environ.get("LOCAL_LLM_KEEP_LAB", "") != ""
 STATE = "/var/lib/local_llm/health"
