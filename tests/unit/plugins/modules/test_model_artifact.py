@@ -97,6 +97,10 @@ def test_a_size_is_asked_for_with_one_byte_and_a_server_without_ranges_is_asked_
     fetch: Call, content: Content
 ) -> None:
     fetch(check=True)
+    # The mirror counts after it has sent, which may be after the client has read.
+    deadline = time.monotonic() + 10
+    while sent(content, "/m/model.gguf") < 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert sent(content, "/m/model.gguf") == 1
     content.faults["/m/model.gguf"] = Fault(no_range=True, times=-1)
     content.files["/m/config.json"] = b""  # has no first byte
