@@ -21,6 +21,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._findings import nea
 from ansible_collections.local_llm.ops.plugins.module_utils._model_retention import VARIABLE as RETENTION_VARIABLE
 from ansible_collections.local_llm.ops.plugins.module_utils._model_retention import retention_problems
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import Collector, names
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_measuring import VARIABLE as PROBES_VARIABLE
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_measuring import check_probes
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_paths import check_allowed_paths
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
     INSTANCE_FIELDS,
@@ -104,6 +106,7 @@ def check_desired(
         for name, fields in MEASURING_FIELDS.items():
             if variables.get(name) is not None:
                 check_object(name, variables[name], fields, out.fail)
+        check_probes(variables.get(PROBES_VARIABLE), out)
         for path, value, expected, action in retention_problems(variables.get(RETENTION_VARIABLE)):
             out.fail("retention", path, value, expected, action)
         check_compat_mode(variables.get(COMPAT_VARIABLE), out)

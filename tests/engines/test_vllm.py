@@ -30,7 +30,7 @@ BUILD = CHECKOUT / "tests/lab/artefacts/vllm_cpu.py"
 SLOW = (
     "-e", "local_llm_ready_timeout_seconds=600", "-e", "local_llm_commit_timeout_seconds=1800",
     "-e", '{"local_llm_pools": {"chat": {"max_queue": 200, "queue_timeout_seconds": 60}}}',
-    "-e", '{"local_llm_benchmark": {"users": 1, "requests": 12, "prompt_tokens": 16, "output_tokens": 8}}',
+    "-e", '{"local_llm_benchmark": {"users": 1, "requests": 40, "prompt_tokens": 16, "output_tokens": 8}}',
 )  # fmt: skip
 CACHE_LINE = re.compile(
     r"KV cache size: ([\d,]+) tokens.*?Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x"
