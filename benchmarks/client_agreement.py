@@ -140,10 +140,16 @@ def run_command(cores: set[int] | None) -> Callable[..., tuple[int, str, str]]:
 
     def run(argv: list[str], environ_update: Any = None, cwd: str | None = None, **_rest: Any) -> tuple[int, str, str]:
         environment = {**os.environ, **(environ_update or {})}
-        done = subprocess.run(
-            [*_pinned(cores), *argv], capture_output=True, text=True, env=environment, cwd=cwd, check=False
-        )
-        return done.returncode, done.stdout, done.stderr
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [*_pinned(cores), *argv], stdout=pipe, stderr=pipe, text=True, env=environment, cwd=cwd
+        ) as process:
+            try:
+                output, errors = process.communicate()
+            except BaseException:
+                process.terminate()  # `timeout` hands it on to all that it started
+                raise
+        return process.returncode, output, errors
 
     return run
 

@@ -32,6 +32,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "tolerances": {"type": "dict", "default": {}},
     "require_quality": {"type": "bool", "default": True},
     "rounds_max": {"type": "int", "default": 1},
+    "attempts": {"type": "int", "default": 1},
     "fail_unless_pass": {"type": "bool", "default": False},
 }
 
@@ -55,10 +56,10 @@ class ActionModule(ActionBase):
         rounds, before = (_reports(args[name], name) for name in ("benchmark", "baseline"))
         statistics = None
         if rounds and before:
-            statistics = compare(rounds, before, tier, tolerances, args["rounds_max"])
+            statistics = compare(rounds, before, tier, tolerances, args["rounds_max"], max(1, args["attempts"]))
             if not tolerances.baseline_required and not _usable(before):
                 statistics = None
-        merged, merged_before = merge_rounds(rounds), merge_rounds(before)
+        merged, merged_before = merge_rounds(rounds, with_failures=True), merge_rounds(before)
         verdict = judge(
             merged,
             args["quality"],

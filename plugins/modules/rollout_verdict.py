@@ -50,6 +50,11 @@ options:
       is worse.
     type: int
     default: 1
+  attempts:
+    description: How many verdicts, each on other rounds, are asked for until one is V(pass). Each must prove so much
+      more that all of them together are wrong in 5 of 100.
+    type: int
+    default: 1
   slo_tier:
     description: Name of the tier. V(standard), V(enhanced), V(premium), or one of O(slo_tiers).
     type: str
@@ -68,7 +73,8 @@ options:
         above it. Floors are C(ttft_floor_seconds) (0.1), C(tpot_floor_seconds) (0.005) and C(e2el_floor_seconds) (0.5).
       - C(bad_share_increase_max) (0.05) is the rise of the share of bad requests that must not pass,
         C(bad_share_increase_harmless) (0.01) the one that must not fail.
-      - C(error_share_increase_max) (0.01) is how much larger the share of failed requests may be.
+      - C(error_share_increase_max) (0.01) is how much larger the share of failed requests may be. More is no V(pass);
+        it is a V(fail) by itself only where no requests were paired.
       - C(baseline_required) (false) makes the verdict V(inconclusive) without a valid baseline.
     type: dict
     default: {}

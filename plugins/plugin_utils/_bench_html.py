@@ -97,13 +97,15 @@ def _spreads(
             side: (report.get("samples") or {}).get(key) for side, report in zip(sides, reports, strict=True)
         }
         limit = limits.get(limit_key)
-        found.append((title, ecdf(title, samples, limit, "p95 of the tier", f"{identity}-{key.split('_')[0]}")))
+        found.append(
+            (title, ecdf(title, samples, limit, "p95 of the tier", f"{identity}-{key.split('_', maxsplit=1)[0]}"))
+        )
     return [(title, plot) for title, plot in found if plot]
 
 
 def _by_load(reports: Sequence[Mapping[str, Any]], identity: str) -> list[tuple[str, Markup]]:
     found = [
-        (title, plots.load_plot(reports, summary, "p50", title, f"{identity}-load-{summary.split('_')[0]}"))
+        (title, plots.load_plot(reports, summary, "p50", title, f"{identity}-load-{summary.split('_', maxsplit=1)[0]}"))
         for summary, title in (
             ("ttft_seconds", "Time to first token p50"),
             ("tpot_seconds", "Time per output token p50"),

@@ -161,7 +161,8 @@ def _info_reasons(
     if entry["action"] != "none":
         kept = found.get("evidence")
         evidence = kept if isinstance(kept, Mapping) else {}
-        if evidence.get("verdict") != "pass" and not evidence.get("accepted"):
+        unproven = evidence.get("verdict") in ("inconclusive", "error")
+        if evidence.get("verdict") != "pass" and not (unproven and evidence.get("accepted")):
             observed = f"verdict {evidence.get('verdict')}" if evidence else "none"
             expected = f"evidence of release {entry['to']} on the host, with verdict pass or accepted by name"
             found_reasons.append(_reason(host, instance, expected, observed))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 # Stakes against "not worse", as parts of the largest one that cannot lose everything.
 _STAKES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
@@ -28,6 +29,12 @@ def harm_money(differences: Iterable[int], margin: float, enough: float) -> floa
 
     The play ends when `enough` is reached, and then gives exactly that.
     """
+    return _harm_money(tuple(differences), margin, enough)
+
+
+# Every look plays the rounds before it again.
+@lru_cache(maxsize=256)
+def _harm_money(differences: tuple[int, ...], margin: float, enough: float) -> float:
     players = [_factors(part / (1 + margin), margin) for part in _STAKES]
     logs = [0.0] * len(players)
     same = 0

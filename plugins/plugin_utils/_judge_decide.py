@@ -61,20 +61,23 @@ def money_acceptable(rounds: Sequence[Round], share: float) -> float:
     return STRICT_PART * acceptance_money(pairs, worse, share) + (1 - STRICT_PART) * rise
 
 
-def decide(rounds: Sequence[Round], tolerances: Tolerances, rounds_max: int) -> Decision:
-    """Return pass, fail or inconclusive for the rounds so far, as it stood first: looking stops at a proof."""
+def decide(rounds: Sequence[Round], tolerances: Tolerances, rounds_max: int, attempts: int = 1) -> Decision:
+    """Return pass, fail or inconclusive for the rounds so far, as it stood first: looking stops at a proof.
+
+    attempts: in how many plays, each with a new stake, a pass may be won; each must then win so many times more.
+    """
     bad = good = 1.0
     for number in range(1, len(rounds) + 1):
         bad = money_worse(rounds[:number], tolerances.bad_share_increase_harmless, rounds_max)
         good = money_acceptable(rounds[:number], tolerances.bad_share_increase_max)
         if bad >= NEEDED * _ROUNDING:
             return Decision("fail", number, bad, good)
-        if good >= NEEDED * _ROUNDING:
+        if good >= NEEDED * attempts * _ROUNDING:
             return Decision("pass", number, bad, good)
     return Decision("inconclusive", len(rounds), bad, good)
 
 
-def rise_bounds(rounds: Sequence[Round], rounds_max: int) -> tuple[float | None, float]:
+def rise_bounds(rounds: Sequence[Round], rounds_max: int, attempts: int = 1) -> tuple[float | None, float]:
     """Return (least, most) by which bad requests rise, each with certainty 1 - ALPHA, whenever one looks.
 
     The most is below the tolerated rise exactly when the verdict may be pass, the least above the harmless one exactly
@@ -86,7 +89,7 @@ def rise_bounds(rounds: Sequence[Round], rounds_max: int) -> tuple[float | None,
         return any(money_worse(rounds[:look], margin, rounds_max) >= NEEDED * _ROUNDING for look in looks)
 
     def proves_less_than(share: float) -> bool:
-        return any(money_acceptable(rounds[:look], share) >= NEEDED * _ROUNDING for look in looks)
+        return any(money_acceptable(rounds[:look], share) >= NEEDED * attempts * _ROUNDING for look in looks)
 
     # Rounds that differ much can move a bound past what was seen; then what was seen is the weaker claim.
     pairs = sum(one.size for one in rounds)

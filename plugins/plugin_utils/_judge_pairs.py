@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._intervals import MIN_SAMPLES, percentile
 from ansible_collections.local_llm.ops.plugins.module_utils._evidence import is_number
-from ansible_collections.local_llm.ops.plugins.module_utils._verdict import Tolerances, usable
+from ansible_collections.local_llm.ops.plugins.module_utils._verdict import Tolerances, counts, usable
 
 # measure -> (column of a row, floor of the tolerances, limit of the tier for one request)
 COLUMNS: dict[str, tuple[int, str, str | None]] = {
@@ -27,6 +27,10 @@ COLUMNS: dict[str, tuple[int, str, str | None]] = {
 ONE_PIECE_MAX = 0.2
 # Errors that say nothing about the server.
 _CLIENT_ERRORS = ("interrupted",)
+
+# A round of the old release in which so many more requests were bad than in most of its rounds was disturbed. Nothing
+# can get worse in it, so it would acquit any release; what was measured against it proves nothing.
+DISTURBED = 0.1
 
 Row = Sequence[Any]
 
@@ -84,6 +88,8 @@ def rows_of(report: Mapping[str, Any]) -> dict[int, Row]:
     for row in rows:
         if not isinstance(row, (list, tuple)) or len(row) < 6 or not isinstance(row[0], int):
             raise PairError(f"samples.requests has a row that is none of llm_benchmark: {str(row)[:80]}")
+        if row[1] is None and not is_number(row[2]):
+            raise PairError(f"samples.requests has an answer without a time to its first token: {str(row)[:80]}")
         if row[1] not in _CLIENT_ERRORS:
             found[row[0]] = row
     return found
@@ -100,18 +106,28 @@ def partners(
 ) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """Return (report of the old release, report of the new one) of each round that both have, in the new one's order.
 
-    Reports that are not valid have no partner.
+    Reports that are not valid have no partner, but for rounds in which the new release itself failed.
     """
     left = [report for report in old if usable(report)]
     found = []
     for report in new:
-        if not usable(report):
+        if not counts(report):
             continue
         partner = next((other for other in left if load_of(other) == load_of(report)), None)
         if partner is not None:
             left = [other for other in left if other is not partner]
             found.append((partner, report))
     return found
+
+
+def same_load(old: Sequence[Mapping[str, Any]], like: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the reports of the old release under the load of one of them, whichever prompts it drew."""
+
+    def load(report: Mapping[str, Any]) -> tuple[Any, Any]:
+        workload = {key: value for key, value in report["workload"].items() if key not in ("hash", "seed")}
+        return workload, report.get("engine_version_tool")
+
+    return [report for report in old if usable(report) and load(report) == load(like)]
 
 
 def limits_of(baselines: Sequence[Mapping[str, Any]], tolerances: Tolerances, tier: Mapping[str, Any]) -> Limits:
@@ -170,6 +186,16 @@ def badness(row: Row, limits: Limits) -> str | None:
         if is_number(value) and value > limit:
             return measure
     return None
+
+
+def calm_rounds(baselines: Sequence[Mapping[str, Any]], limits: Limits) -> list[Mapping[str, Any]]:
+    """Return the rounds of the old release that were not disturbed. The new release has no part in the choice."""
+    shares = [
+        sum(badness(row, limits) is not None for row in rows.values()) / max(1, len(rows))
+        for rows in map(rows_of, baselines)
+    ]
+    most = median(shares) + DISTURBED
+    return [report for report, share in zip(baselines, shares, strict=True) if share <= most]
 
 
 def pair_round(old: Mapping[str, Any], new: Mapping[str, Any], limits: Limits) -> Round:

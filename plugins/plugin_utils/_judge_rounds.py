@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._intervals import summarize
 from ansible_collections.local_llm.ops.plugins.module_utils._evidence import benchmark_problem, is_number
-from ansible_collections.local_llm.ops.plugins.module_utils._verdict import usable
+from ansible_collections.local_llm.ops.plugins.module_utils._verdict import counts, usable
 
 # summary -> column of a row of samples.requests
 _SUMMARIES = {"ttft_seconds": 2, "tpot_seconds": 3, "e2el_seconds": 4}
@@ -24,10 +24,11 @@ def as_rounds(given: Any) -> list[Any]:
     return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
-def merge_rounds(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def merge_rounds(reports: Sequence[Mapping[str, Any]], with_failures: bool = False) -> dict[str, Any] | None:
     """Return the report of all rounds together, with percentiles from all requests; None without a report.
 
-    Rounds that are not valid are left out, unless none is. Requests are numbered through. "rounds" tells each round's
+    Rounds that are not valid are left out, unless none is; with_failures keeps those in which the server itself failed.
+    Requests are numbered through. "rounds" tells each round's
     number of requests. What the rounds cannot give together (such as gaps between tokens) is that of the last one.
     """
     if not reports:
@@ -35,13 +36,14 @@ def merge_rounds(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     last = dict(reports[-1])
     if len(reports) == 1 or any(benchmark_problem(report) for report in reports):
         return last
-    used = [report for report in reports if usable(report)] or [reports[-1]]
+    wanted = counts if with_failures else usable
+    used = [report for report in reports if wanted(report)] or [reports[-1]]
     if len(used) == 1:
         return dict(used[0])
-    rows = _rows(used)
+    last, rows = dict(used[-1]), _rows(used)
     if rows is None:
         return last
-    counts = {
+    numbers = {
         key: sum(report["requests"][key] for report in used) for key in ("issued", "succeeded", "failed", "timeouts")
     }
     errors: dict[str, int] = {}
@@ -51,7 +53,9 @@ def merge_rounds(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     good = [row for row in rows if row[1] is None]
     merged = {
         **last,
-        "requests": {**counts, "errors": errors},
+        "requests": {**numbers, "errors": errors},
+        "valid": all(report["valid"] for report in used),
+        "invalid_reasons": list(dict.fromkeys(reason for report in used for reason in report["invalid_reasons"])),
         "rounds": [report["requests"]["issued"] for report in used],
     }
     samples: dict[str, Any] = {"requests": rows}

@@ -45,7 +45,8 @@ def test_an_upgrade_of_version_and_configuration_loses_no_request_and_a_bad_mode
 
     good = fleet.releases()
     assert {state["previous"] for state in good.values()} == {state["current"] for state in before.values()}
-    bad = fleet.move("ollama_wrong")
+    # A model with random weights knows no right answers: the words of the old one are asked for.
+    bad = fleet.move("ollama_wrong", "-e", '{"local_llm_quality": {"compare": "exact"}}')
     assert bad.code != 0
     assert bad.outcome == "rolled_back_verified", bad.output[-4000:]
     judged = next(x for x in journal(bad.made_rollout) if x["event"] == "step_failed")

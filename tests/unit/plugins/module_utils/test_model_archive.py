@@ -64,7 +64,8 @@ def place(tmp_path: Path) -> Place:
     return it
 
 
-def publish_model(place: Place, files: dict[str, bytes] = FILES) -> dict[str, Any]:
+def publish_model(place: Place, files: dict[str, bytes] | None = None) -> dict[str, Any]:
+    files = FILES if files is None else files
     incoming = Path(place.models) / ".incoming" / f"{place.name}@{place.revision}"
     for path, content in files.items():
         (incoming / path).parent.mkdir(parents=True, exist_ok=True)

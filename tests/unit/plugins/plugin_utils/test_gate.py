@@ -211,6 +211,8 @@ def test_a_host_without_a_line_means_no(tmp_path: Path) -> None:
         ({"verdict": "inconclusive", "accepted": None}, False),
         ({"verdict": "fail", "accepted": None}, False),
         ({"verdict": "inconclusive", "accepted": "m.rossi: the old release crashes"}, True),
+        ({"verdict": "fail", "accepted": "m.rossi: the old release crashes"}, False),
+        ({"accepted": "m.rossi: the old release crashes"}, False),
     ],
 )
 def test_a_release_without_kept_evidence_holds_the_next_batch_back(rollout: Path, evidence: Any, go: bool) -> None:

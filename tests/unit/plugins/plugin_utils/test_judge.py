@@ -146,6 +146,35 @@ def test_one_disturbed_round_of_the_baseline_does_not_move_the_limits() -> None:
     assert disturbed == pytest.approx(calm)
 
 
+def test_a_disturbed_first_round_of_the_baseline_does_not_let_a_slow_release_pass() -> None:
+    old = [report(ttft=3.0), *OLD[1:]]
+    slow = [report(ttft=2.0, seed=seed) for seed in (1, 2, 3, 4)]
+    words = [compare(slow[:count], old, {}, Tolerances(), 4)["decision"] for count in (1, 2, 3)]
+    assert words == ["inconclusive", "inconclusive", "fail"]
+
+
+def test_the_limits_are_the_same_at_every_look() -> None:
+    looks = [judged(*[report(seed=seed) for seed in range(1, count + 1)]) for count in (1, 2, 3, 4)]
+    assert len({str(look["limits_seconds"]) for look in looks}) == 1
+
+
+def test_a_round_in_which_the_release_was_down_counts_against_it() -> None:
+    down = report(seed=2, failed=150, valid=False, invalid_reasons=["all_failed: 150 x connection"])
+    found = judged(report(slow=3), down, report(seed=3), report(seed=4))
+    assert found["decision"] != "pass"
+    assert found["worse_by"]["timeout"] == 150
+    merged = merge_rounds([report(slow=3), down, report(seed=3)], with_failures=True)
+    assert merged is not None
+    assert (merged["requests"]["failed"], merged["valid"]) == (150, False)
+
+
+def test_a_round_that_was_not_valid_does_not_spoil_the_others() -> None:
+    foreign = report(seed=3, valid=False, invalid_reasons=["foreign_traffic: 7 requests"])
+    merged = merge_rounds([report(), report(seed=2), foreign])
+    assert merged is not None
+    assert (merged["valid"], merged["invalid_reasons"], merged["requests"]["issued"]) == (True, [], 300)
+
+
 @pytest.mark.parametrize(
     ("new", "old", "decision", "told"),
     [
@@ -154,6 +183,8 @@ def test_one_disturbed_round_of_the_baseline_does_not_move_the_limits() -> None:
         ([{"kind": "benchmark"}], OLD, "error", "cannot be read"),
         ([report(samples={})], OLD, "error", "nothing can be paired"),
         ([report(samples={"requests": [[1]]})], OLD, "error", "none of llm_benchmark"),
+        ([report(ttft=float("nan"))], OLD, "error", "without a time to its first token"),
+        ([report(samples={"requests": [[1, None, None, None, None, 1]]})], OLD, "error", "without a time to its first"),
         ([report(valid=False, invalid_reasons=["client_limited: x"])], OLD, "inconclusive", "client_limited: x"),
         ([report()], [report(valid=False)], "inconclusive", "old release is valid"),
         ([report(seed=9)], OLD, "inconclusive", "another load"),

