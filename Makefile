@@ -57,7 +57,7 @@ test: setup ## everything that CI checks, with a table of seconds at the end; le
 
 demo: setup ## a fleet on this machine, one good upgrade and three bad ones under load, with reports
 	@[ -f tests/lab/demo.py ] || { echo "error: tests/lab/demo.py is missing" >&2; exit 1; }
-	@$(PYTHON) tests/lab/demo.py $(ARGS)
+	@$(PYTHON) tests/lab/demo.py --lab $(LAB) $(ARGS)
 
 lab-up: setup ## start a lab; other machines: make lab-up LAB_HOSTS="gw1=bookworm gpu1=trixie"
 	@$(PYTHON) tests/lab/lab.py up --lab $(LAB) $(addprefix --host ,$(LAB_HOSTS))

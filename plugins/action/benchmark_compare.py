@@ -18,6 +18,7 @@ from ansible.utils.display import Display
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_compare import TOLERANCE, compare, table
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_html import render_benchmark_html
+from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import controller_path
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_files import ReportError, write_files
 
@@ -72,7 +73,7 @@ class ActionModule(ControllerAction):
             if isinstance(one, dict):
                 found.append(one)
                 continue
-            path = Path(self._loader.path_dwim(str(one))).expanduser()
+            path = controller_path(self._loader, str(one))
             try:
                 report = json.loads(path.read_bytes())
             except OSError as error:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import tempfile
 import time
@@ -26,6 +25,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_options impor
     resolve,
     worth_watching,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import controller_path
 from ansible_collections.local_llm.ops.plugins.plugin_utils._progress_watch import Shown, watched
 
 MODULE = "local_llm.ops.llm_benchmark"
@@ -76,7 +76,7 @@ class ActionModule(ActionBase):
     def _bring_prompts(self, arguments: dict[str, Any]) -> None:
         """Check the user's prompts, and lay them on the host in a directory that goes with the task."""
         given = str(arguments["prompts_path"])
-        path = Path(self._loader.path_dwim(os.path.expanduser(given)))
+        path = controller_path(self._loader, given)
         check_prompts(path, f"prompts_path: {given}")
         if self._task.check_mode:
             arguments["prompts_path"] = None

@@ -13,8 +13,19 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _CHUNK_BYTES = 1 << 20
+
+
+def controller_path(loader: Any, given: str) -> Path:
+    """Return the file that a user means: as seen from where the command was typed, or else beside the playbook.
+
+    loader: Ansible's DataLoader, which alone knows the playbook's directory.
+    """
+    path = Path(given).expanduser()
+    typed = path.absolute()
+    return typed if path.is_absolute() or typed.exists() else Path(loader.path_dwim(str(path)))
 
 
 @dataclass

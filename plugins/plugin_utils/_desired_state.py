@@ -49,6 +49,8 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_versions im
     check_compat_mode,
     check_version,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo import SloError
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_verdict import pool_tier
 
 # The inventory variables that describe the desired state of a host.
 DESIRED_VARIABLES = (
@@ -130,6 +132,7 @@ def check_desired(
             check_version(path, instance, allowed, out)
             check_model_use(path, instance, models, files, out)
             _check_tier_use(path, instance, tiers, out)
+            _check_pool_slo(instance, variables, out)
             users = pools_used.setdefault(instance["pool"], {}).setdefault(instance["served_name"], [])
             users.append(f"{host}/{instance['name']}")
             engines_used.setdefault(instance["pool"], []).append((instance["engine"], instance["engine_version"]))
@@ -170,6 +173,21 @@ def _check_tiers(value: Any, knowledge: Knowledge, out: Collector) -> set[str]:
         path, _colon, fix = message.partition(": ")
         out.fail("slo_tier", path, None, None, fix)
     return {*knowledge.tiers, *(value if isinstance(value, dict) else ())}
+
+
+def _check_pool_slo(instance: Mapping[str, Any], variables: Mapping[str, Any], out: Collector) -> None:
+    """Report limits that a pool sets for itself and that do not fit the instance's tier."""
+    pools = variables.get("local_llm_pools")
+    pool = pools.get(instance["pool"]) if isinstance(pools, Mapping) else None
+    overrides = pool.get("slo") if isinstance(pool, Mapping) else None
+    if not overrides:
+        return
+    try:
+        pool_tier(instance["slo_tier"], variables.get("local_llm_slo_tiers"), instance["pool"], overrides)
+    except SloError as error:
+        for message in str(error).splitlines():
+            path, _colon, fix = message.partition(": ")
+            out.fail("slo_tier", path, None, None, fix)
 
 
 def _check_instances(value: Any, out: Collector) -> list[tuple[str, dict[str, Any]]]:

@@ -184,7 +184,12 @@ def flipped(data: bytes) -> bytes:
         pytest.param(lambda data: Fault(send_bytes=flipped(data)), "wanted is", 0, id="flipped byte"),
         pytest.param(lambda data: Fault(send_bytes=data[:-1000]), "wanted (are|is)", 0, id="truncated file"),
         pytest.param(lambda data: Fault(html=True), "web page", 0, id="HTML with status 200"),
-        pytest.param(lambda data: Fault(html_untyped=True), "web page|announces|does not tell the size", 0, id="HTML without a type"),
+        pytest.param(
+            lambda data: Fault(html_untyped=True),
+            "web page|announces|does not tell the size",
+            0,
+            id="HTML without a type",
+        ),
         pytest.param(lambda data: Fault(send_bytes=os.urandom(SIZE)), "wanted is", 0, id="another file"),
     ],
 )

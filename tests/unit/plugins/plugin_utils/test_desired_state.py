@@ -432,6 +432,16 @@ def test_a_wrong_key_of_the_measuring_is_a_fault(name: str, value: Any, words: l
     assert [word for word in words if word not in lines[0]] == []
 
 
+def test_limits_of_a_pool_are_checked_before_anything_is_measured() -> None:
+    def change(values: dict[str, Any]) -> None:
+        pool = values["local_llm_instances"][0]["pool"]
+        values["local_llm_pools"] = {pool: {"slo": {"ttft_p95_max": 1}}}
+
+    lines = [line for line in check(change) if ".slo" in line]
+    assert lines, "the typo must be told"
+    assert "ttft_p95_max" in lines[0] and "local_llm_pools." in lines[0]
+
+
 def test_a_wrong_engine_option_is_told_with_its_value() -> None:
     lines = check(instance(config={"paralell_requests": 3}))
     assert "on gpu1, gpu2: config.paralell_requests = 3: unknown option. Did you mean" in lines[0]
