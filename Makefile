@@ -50,7 +50,7 @@ gpu-tests: setup ## health, recovery and rollouts with fake GPUs on real machine
 	@tools/gpu_tests.sh $(ARGS)
 
 rollout-tests: setup ## upgrades, good and bad, on real machines; for pytest: make rollout-tests ARGS="-k power"
-	@tools/rollout_tests.sh $(ARGS)
+	@EXTRA="$(EXTRA)" tools/rollout_tests.sh $(ARGS)
 
 test: setup ## everything that CI checks, with a table of seconds at the end; less: make test PARTS="lint unit"
 	@python3 tools/run_parts.py $(PARTS)
