@@ -175,7 +175,7 @@ def flipped(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-# Both sources share what comes after the download: the hub's cases are for a change of that code. make rollout-tests EXTRA=1
+# Both sources share what comes after the download: the hub's cases are for a change of that code, on demand (EXTRA=1).
 HUB = pytest.param("hf", marks=pytest.mark.extra)
 
 
