@@ -245,7 +245,9 @@ def test_a_host_that_is_cut_off_while_it_fetches_goes_on_where_it_was(
     code, output = source.bring(host)
     assert code == 0, output[-3000:]
     assert source.state_on(host) == "whole"
-    assert f'"resumed_bytes": {came}' in output, f"{came} bytes had come: {re.findall('.resumed_bytes.: .*', output)}"
+    # What the network still held may have come between the look and the next run.
+    resumed = [int(number) for number in re.findall(r'"resumed_bytes": (\d+)', output)]
+    assert came <= max(resumed) < SIZE, f"{came} bytes had come, gone on from {resumed}"
     assert source.sent_bytes() == outside, "the cache of the controller has it"
     unharmed(client)
 
