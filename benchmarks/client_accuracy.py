@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent
 sys.path.insert(0, str(CHECKOUT / ".build" / "collections"))
 
-from ansible_collections.local_llm.ops.benchmarks.client_peers import Peer, Result, Work, clients  # noqa: E402
+from ansible_collections.local_llm.ops.benchmarks.client_peers import Peer, Result, Work, clients
 
 PORT = 18393
 TTFT_SECONDS, ITL_SECONDS, TOKENS = 0.05, 0.01, 32

@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,27 +34,27 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / ".build" / "collections"))
 
-from ansible_collections.local_llm.ops.plugins.module_utils._bench._bodies import Workload  # noqa: E402
-from ansible_collections.local_llm.ops.plugins.module_utils._bench._measures import counted, span  # noqa: E402
-from ansible_collections.local_llm.ops.plugins.module_utils._bench._peer_common import PeerAsk  # noqa: E402
-from ansible_collections.local_llm.ops.plugins.module_utils._bench._peers import (  # noqa: E402
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._bodies import Workload
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._measures import counted, span
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._peer_common import PeerAsk
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._peers import (
     PEERS,
     run_peer,
     version_of,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._bench._records import (  # noqa: E402
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._records import (
     Limits,
     Run,
     closed_plan,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._bench._run import run_load  # noqa: E402
-from ansible_collections.local_llm.ops.plugins.module_utils._bench._server_counters import (  # noqa: E402
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._run import run_load
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._server_counters import (
     mean_ttft,
     read_metrics,
     read_settled,
     rise,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import parse_endpoint  # noqa: E402
+from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import parse_endpoint
 
 API, SERVED = "openai_completions", "chat"
 RATE_TOLERANCE, TTFT_TOLERANCE = 0.03, 0.05
@@ -190,9 +191,9 @@ def turns(options: argparse.Namespace, server: Server, cores: set[int] | None) -
         for name in names[place:] + names[:place]:
             seed = 1000 * (number + 1)
             if name == "builtin":
-                one = seen(server, lambda seed=seed: ours(seed, options.requests))  # type: ignore[misc]
+                one = seen(server, partial(ours, seed, options.requests))
             else:
-                one = seen(server, lambda name=name, seed=seed: tool(name, peers[name], seed, prompt))  # type: ignore[misc]
+                one = seen(server, partial(tool, name, peers[name], seed, prompt))
             found[name].append(one)
             print(f"round {number + 1} {name:11} {_line(one)}; load {os.getloadavg()[0]:.1f}", flush=True)
     return found

@@ -19,8 +19,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT / "tests" / "lab"))
 
-from fleet import Fleet, PlaybookRun  # noqa: E402
-from rollouts import HOSTS, journal  # noqa: E402
+from fleet import Fleet, PlaybookRun
+from rollouts import HOSTS, journal
 
 PLACE = "/var/lib/local_llm/instances/chat/current/release.json"
 

@@ -29,7 +29,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT / ".build" / "collections"))
 
-from ansible_collections.local_llm.ops.tests.fakes.http_mirror.fake_mirror import Content, Mirror  # noqa: E402
+from ansible_collections.local_llm.ops.tests.fakes.http_mirror.fake_mirror import Content, Mirror
 
 LEAST_SHOWN_SECONDS = 0.1
 LABS = Path(os.environ.get("LOCAL_LLM_LAB_ROOT", "/var/lib/local-llm-lab"))

@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import json
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction
+from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction, made_now, made_with
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_compare import TOLERANCE, compare, table
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_html import render_benchmark_html
 from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import controller_path
@@ -93,8 +90,8 @@ class ActionModule(ControllerAction):
         word = comparison["verdict"]
         document = {
             "title": "Comparison of two results",
-            "made_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "versions": {"ansible-core": ansible_version, "Python": platform.python_version()},
+            "made_at": made_now(),
+            "versions": made_with(),
             "status": word,
             "summary": f"{_told(comparison)}.",
             "comparison": comparison,

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction, results_by_host
+from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
+    ControllerAction,
+    made_now,
+    made_with,
+    results_by_host,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_document import (
     baseline_key,
     document_of,
@@ -70,8 +72,8 @@ class ActionModule(ControllerAction):
                 baselines[f"{key}.json"] = _json(
                     {**{part: one.get(part) for part in ("release", "hardware", "report")}, "name": name, "schema": 1}
                 )
-        made_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        versions = {"ansible-core": ansible_version, "Python": platform.python_version()}
+        made_at = made_now()
+        versions = made_with()
         document = document_of(entries, made_at, versions)
         lines = table(document)
         paths: dict[str, str] = {}

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.local_llm.ops.plugins.module_utils._atomic_json import write_json_atomic
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import failures, finding_line
-from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction, hosts_variable
+from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction, hosts_variable, made_now
 from ansible_collections.local_llm.ops.plugins.plugin_utils._capacity_report import (
     build_capacity_report,
     capacity_text,
@@ -52,7 +51,7 @@ class ActionModule(ControllerAction):
         if problems:
             raise AnsibleActionFail(f"capacity_report: {'; '.join(problems)}.")
         wanted = [f"{host}-{instance['name']}" for host, listed in instances.items() for instance in listed]
-        made_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        made_at = made_now()
         document = build_capacity_report(instances, pool_capacities(pools), read_reports(directory, wanted), made_at)
         path = directory / "capacity.json"
         text = capacity_text(document)

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction, results_by_host
+from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
+    ControllerAction,
+    answers_by_host,
+    made_now,
+    made_with,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._gpu_benchmark_report import (
     build_document,
     document_text,
@@ -53,8 +55,8 @@ class ActionModule(ControllerAction):
             reference = merge_reference(load_reference(), plain(arguments["reference"]))
         except ReferenceTableError as error:
             raise AnsibleActionFail(f"gpu_benchmark_verdict: {error}") from error
-        made_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        versions = {"ansible-core": ansible_version, "Python": platform.python_version()}
+        made_at = made_now()
+        versions = made_with()
         try:
             document = build_document(answers, reference, made_at=made_at, versions=versions)
         except (KeyError, TypeError, StopIteration) as error:
@@ -97,11 +99,7 @@ class ActionModule(ControllerAction):
             )
         if arguments["results_from"] and not arguments["hosts"]:
             raise AnsibleActionFail("gpu_benchmark_verdict: results_from needs hosts, the hosts to look at.")
-        answers = results_by_host(arguments, "results", arguments["hosts"] or [], task_vars)
-        # With --limit some hosts were not asked; of them there is nothing to tell.
-        answers = {host: answer for host, answer in answers.items() if answer is not None}
-        if not answers:
-            raise AnsibleActionFail("No host was asked. Look at the pattern of --limit.")
+        answers = answers_by_host(arguments, "results", task_vars)
         wrong = [host for host, answer in answers.items() if not isinstance(answer, dict)]
         if wrong:
             raise AnsibleActionFail(f"gpu_benchmark_verdict: results.{wrong[0]}: it is no result of gpu_benchmark.")

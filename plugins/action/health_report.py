@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import json
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction, results_by_host
+from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
+    ControllerAction,
+    answers_by_host,
+    made_now,
+    made_with,
+    results_by_host,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._health_html import render_health_html
 from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import (
     build_health_report,
@@ -40,13 +43,9 @@ class ActionModule(ControllerAction):
 
     def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return status, sentence, and which hosts must leave service."""
-        answers = results_by_host(arguments, "answers", arguments["hosts"], task_vars)
-        # With --limit some hosts were not asked; of them there is nothing to tell.
-        answers = {host: answer for host, answer in answers.items() if answer is not None}
-        if not answers:
-            raise AnsibleActionFail("No host was asked. Look at the pattern of --limit.")
-        made_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        versions = {"ansible-core": ansible_version, "Python": platform.python_version()}
+        answers = answers_by_host(arguments, "answers", task_vars)
+        made_at = made_now()
+        versions = made_with()
         outcomes = results_by_host(arguments, "outcomes", arguments["hosts"], task_vars)
         report = build_health_report(answers, made_at=made_at, versions=versions, outcomes=outcomes)
         directory = Path(str(arguments["directory"])).expanduser().absolute()

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
 
 from ansible_collections.local_llm.ops.plugins.module_utils._atomic_json import write_json_atomic
-from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction, results_by_host
+from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
+    ControllerAction,
+    answers_by_host,
+    made_now,
+    made_with,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._models_report import (
     build_models_report,
     next_steps,
@@ -40,13 +42,9 @@ class ActionModule(ControllerAction):
 
     def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the summary, what is to do, and which hosts did not answer."""
-        answers = results_by_host(arguments, "answers", arguments["hosts"], task_vars)
-        # With --limit some hosts were not asked; of them there is nothing to tell.
-        answers = {host: answer for host, answer in answers.items() if answer is not None}
-        if not answers:
-            raise AnsibleActionFail("No host was asked. Look at the pattern of --limit.")
-        made_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        versions = {"ansible-core": ansible_version, "Python": platform.python_version()}
+        answers = answers_by_host(arguments, "answers", task_vars)
+        made_at = made_now()
+        versions = made_with()
         report = build_models_report(answers, made_at=made_at, versions=versions)
         directory = Path(str(arguments["directory"])).expanduser().absolute()
         steps = next_steps(

@@ -19,3 +19,17 @@ attributes:
   idempotent:
     description: Run twice in a row outside check mode with the same arguments, the second run changes nothing.
 """
+
+    # What an action that only writes a report on the controller says.
+    REPORT = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: In check mode nothing is written.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    details: What it writes is written anew each time, with the time of the run. That is not told as a change.
+"""

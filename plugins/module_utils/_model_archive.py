@@ -13,6 +13,7 @@ and the next run goes on with the first file that is not packed and checked yet.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -273,29 +274,28 @@ def _pack(place: Place, manifest: dict[str, Any], work: Work) -> int:
     return len(missing)
 
 
-def _pack_file(source: str, target: str, work: Work, progress: Progress) -> str:
+def _pump(source: io.FileIO, sink: io.FileIO | None, work: Work, progress: Progress) -> str:
+    """Read a stream to its end, write it on where there is a sink, and return the SHA-256 of what came."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_BLOCK_BYTES))
-    with open(source, "rb", buffering=0) as plain, packing(work.run_command, target) as packer:
-        while count := plain.readinto(buffer):
-            block = buffer[:count]
-            digest.update(block)
-            while block:
-                block = block[packer.write(block) :]
-            progress.received(count)
-            work.pace(count)
+    while count := source.readinto(buffer):
+        block = buffer[:count]
+        digest.update(block)
+        while sink is not None and block:
+            block = block[sink.write(block) :]
+        progress.received(count)
+        work.pace(count)
     return digest.hexdigest()
+
+
+def _pack_file(source: str, target: str, work: Work, progress: Progress) -> str:
+    with open(source, "rb", buffering=0) as plain, packing(work.run_command, target) as packer:
+        return _pump(plain, packer, work, progress)
 
 
 def _packed_sha256(packed: str, work: Work, progress: Progress) -> str:
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BLOCK_BYTES))
     with unpacking(work.run_command, packed) as stream:
-        while count := stream.readinto(buffer):  # type: ignore[attr-defined]
-            digest.update(buffer[:count])
-            progress.received(count)
-            work.pace(count)
-    return digest.hexdigest()
+        return _pump(stream, None, work, progress)
 
 
 def _whole_archive(place: Place, manifest: dict[str, Any], work: Work) -> bool:
@@ -360,20 +360,12 @@ def _unpack(place: Place, manifest: dict[str, Any], work: Work) -> int:
 
 
 def _unpack_file(place: Place, path: str, wanted: str, target: str, work: Work, progress: Progress) -> None:
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BLOCK_BYTES))
     packed = place.packed_file(place.packed, path)
     with open(target + ".part", "wb", buffering=0) as plain:
         with unpacking(work.run_command, packed) as stream:
-            while count := stream.readinto(buffer):  # type: ignore[attr-defined]
-                block = buffer[:count]
-                digest.update(block)
-                while block:
-                    block = block[plain.write(block) :]
-                progress.received(count)
-                work.pace(count)
+            came = _pump(stream, plain, work, progress)
         os.fsync(plain.fileno())
-    if digest.hexdigest() != wanted:
+    if came != wanted:
         os.unlink(target + ".part")
         raise TreeError(
             f"{place.label}: {packed} holds other bytes than its manifest says. Nothing was published. Delete this "

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
 
 from ansible_collections.local_llm.ops.plugins.module_utils._published_tree import TreeError
 
@@ -68,7 +68,7 @@ class _Program:
 
 
 @contextmanager
-def packing(run_command: RunCommand, packed: str) -> Iterator[BinaryIO]:
+def packing(run_command: RunCommand, packed: str) -> Iterator[io.FileIO]:
     """Give a stream; what is written to it lies packed and on the disk in a file when this ends well."""
     its_end, own_end = os.pipe()
     # One thread: an archive is in no hurry, the host serves meanwhile, and memory stays at some 15 MB.
@@ -97,7 +97,7 @@ def packing(run_command: RunCommand, packed: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def unpacking(run_command: RunCommand, packed: str) -> Iterator[BinaryIO]:
+def unpacking(run_command: RunCommand, packed: str) -> Iterator[io.FileIO]:
     """Give a stream of the plain bytes of a packed file; raises at its end when the file is damaged."""
     own_end, its_end = os.pipe()
     script = f'exec zstd --decompress --quiet --stdout -- "$1" > /dev/fd/{its_end}'

@@ -18,14 +18,7 @@ description:
   - Results of different tools or loads, and results that are not valid, are not compared.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-    details: In check mode nothing is written.
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.report
 options:
   before:
     description: The first result. A report of M(local_llm.ops.llm_benchmark), its path on the controller, or a list of

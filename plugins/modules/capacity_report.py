@@ -20,15 +20,7 @@ description:
   - Writes C(capacity.json) on the controller. It tells the newest run only.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-    details: In check mode nothing is written.
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-    details: The file is written anew each time, with the time of the run. That is not told as a change.
+  - local_llm.ops.attributes.report
 options:
   hosts:
     description: The hosts that serve.

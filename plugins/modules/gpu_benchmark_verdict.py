@@ -26,15 +26,7 @@ description:
   - Runs on the controller and asks no host.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-    details: In check mode nothing is written.
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-    details: The files are written anew each time, with the time of the run. That is not told as a change.
+  - local_llm.ops.attributes.report
 options:
   hosts:
     description: The hosts to judge. One that was not asked, for instance because of C(--limit), is left out.

@@ -20,15 +20,7 @@ description:
   - Repairs are told with what was done, why, when, and what came of it.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-    details: In check mode nothing is written.
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-    details: The two files are written anew each time, with the time of the run. That is not told as a change.
+  - local_llm.ops.attributes.report
 options:
   hosts:
     description: The hosts to tell about. One that was not asked, for instance because of C(--limit), is left out.

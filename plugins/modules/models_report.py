@@ -18,15 +18,7 @@ description:
   - Writes C(models.json) on the controller, with mode C(0640). It tells the newest run only.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-    details: In check mode nothing is written.
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-    details: The file is written anew each time, with the time of the run. That is not told as a change.
+  - local_llm.ops.attributes.report
 options:
   hosts:
     description: The hosts to tell about. One that was not asked, for instance because of C(--limit), is left out.

@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as ansible_version
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 
@@ -75,3 +78,25 @@ def results_by_host(arguments: Mapping[str, Any], option: str, hosts: list[str],
     return {
         str(item.get(str(item.get("ansible_loop_var", "item")))): item for item in looped if isinstance(item, Mapping)
     }
+
+
+def answers_by_host(arguments: Mapping[str, Any], option: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {host: result} of the hosts that were asked. With --limit some were not: of them there is nothing to tell.
+
+    Raises AnsibleActionFail when none was asked.
+    """
+    found = results_by_host(arguments, option, arguments["hosts"] or [], task_vars)
+    answers = {host: answer for host, answer in found.items() if answer is not None}
+    if not answers:
+        raise AnsibleActionFail("No host was asked. Look at the pattern of --limit.")
+    return answers
+
+
+def made_now() -> str:
+    """Return the time that a report is made at, ISO 8601 in UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def made_with() -> dict[str, str]:
+    """Return what a report is made with."""
+    return {"ansible-core": ansible_version, "Python": platform.python_version()}

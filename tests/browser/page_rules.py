@@ -1,9 +1,13 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every page of ours keeps, as scripts for the browser; each returns what breaks the rule."""
+"""What every page of ours keeps, as scripts for the browser that return what breaks the rule, and a check."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+from chromium_pipe import Page
 
 # Texts whose contrast with what lies behind them is under 4.5 to 1. Hidden texts and marks in plots are left out.
 LOW_CONTRAST = """(() => {
@@ -27,3 +31,13 @@ LOW_CONTRAST = """(() => {
 TOO_WIDE = """[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll') && !e.closest('thead')
   && e.getClientRects().length && e.getBoundingClientRect().right > innerWidth + 1)
   .map(e => e.tagName + ' ' + e.textContent.trim().slice(0, 40))"""
+
+
+def assert_fits(page: Page, path: Path, width: int) -> None:
+    """Check that a page, all of it unfolded, fits its window, asks nobody for anything and complains of nothing."""
+    page.open(path, width)
+    page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth && innerWidth") == width
+    assert page.evaluate(TOO_WIDE) == []
+    assert page.requests() == [path.as_uri()]
+    assert page.problems() == []

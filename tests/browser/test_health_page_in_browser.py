@@ -15,7 +15,7 @@ import pytest
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[2] / ".build" / "collections")]
 from chromium_pipe import Page, browser, find_chromium  # noqa: E402
-from page_rules import LOW_CONTRAST, TOO_WIDE  # noqa: E402
+from page_rules import LOW_CONTRAST, assert_fits  # noqa: E402
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(
@@ -87,12 +87,7 @@ def page() -> Iterator[Page]:
 def test_the_page_fits_its_window_without_a_request_or_a_complaint(
     page: Page, pages: dict[str, Path], name: str, width: int
 ) -> None:
-    page.open(pages[name], width)
-    page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth && innerWidth") == width
-    assert page.evaluate(TOO_WIDE) == []
-    assert page.requests() == [pages[name].as_uri()]
-    assert page.problems() == []
+    assert_fits(page, pages[name], width)
 
 
 @pytest.mark.parametrize("dark", [False, True])
