@@ -1,7 +1,7 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run make targets one after the other, then print a table: part, result, seconds; and pytest's closing lines.
+"""Run make targets one after the other, then print a table: part, result, seconds; and what pytest says last.
 
 python3 tools/run_parts.py lint sanity unit        a failed part does not stop the others (FAIL_FAST=1: it does)
 python3 tools/run_parts.py rollout-tests , lint    a comma begins a lane: lanes run side by side. Most tests of a lab
@@ -22,6 +22,8 @@ import threading
 import time
 
 CLOSING_LINE = re.compile(r"^=+ .*\b(passed|failed|errors?|skipped|deselected|no tests ran)\b.* =+$")
+FAILED_TEST = re.compile(r"^(FAILED|ERROR) \S+::")
+MOST_FAILED_TESTS = 20
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -33,10 +35,11 @@ class Part:
         self.result = "not run"
         self.seconds = 0.0
         self.closing_lines: list[str] = []
+        self.failed_tests: list[str] = []
         self.process: subprocess.Popen[str] | None = None
 
     def run(self, prefix: str = "") -> None:
-        """Run the target, show its output as it comes and keep pytest's closing lines."""
+        """Run the target, show its output as it comes and keep pytest's closing lines and the failed tests' names."""
         started = time.monotonic()
         self.process = subprocess.Popen(
             [os.environ.get("MAKE", "make"), "--no-print-directory", self.name],
@@ -54,6 +57,8 @@ class Part:
             plain = COLOUR.sub("", line).strip()
             if CLOSING_LINE.match(plain):
                 self.closing_lines.append(plain)
+            elif FAILED_TEST.match(plain):
+                self.failed_tests.append(plain[:300])
         code = self.process.wait()
         self.seconds = time.monotonic() - started
         self.result = "ok" if code == 0 else "FAILED"
@@ -97,13 +102,14 @@ def end_group(process: subprocess.Popen[str]) -> None:
 
 
 def table(parts: list[Part], seconds: float) -> str:
-    """Return the table and pytest's closing lines."""
+    """Return the table, pytest's closing lines and the names of failed tests with their reasons."""
     width = max(len(part.name) for part in parts)
     lines = [f"{'part':<{width}}  {'result':<11}  seconds"]
     lines += [f"{part.name:<{width}}  {part.result:<11}  {part.seconds:7.0f}" for part in parts]
     lines.append(f"{'total':<{width}}  {'':<11}  {seconds:7.0f}")
     closing = [f"{part.name}: {line}" for part in parts for line in part.closing_lines]
-    return "\n".join(["", *lines, *([""] if closing else []), *closing])
+    failed = [f"{part.name}: {line}" for part in parts for line in part.failed_tests[:MOST_FAILED_TESTS]]
+    return "\n".join(["", *lines, *([""] if closing else []), *closing, *([""] if failed else []), *failed])
 
 
 def main(names: list[str]) -> int:
