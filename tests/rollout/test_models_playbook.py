@@ -110,7 +110,7 @@ def test_what_a_release_needs_stays_even_when_the_policy_keeps_nothing(fleet: Fl
     assert done.code == 0, done.output[-3000:]
     assert fleet.shell("gpu1", f"ls -Ri {MODELS}/tiny/r1") == before
     assert states(fleet, "gpu1")[("tiny", "r1")] == ("active", "none")
-    with pytest.raises(RuntimeError, match="still needed by .*current release"):
+    with pytest.raises(RuntimeError, match=r"still needed by .*current release"):
         fleet.ad_hoc("gpu1", "local_llm.ops.model_store", "state=archived name=tiny revision=r1")
 
 
