@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible import constants as C
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 
 from ansible_collections.local_llm.ops.plugins.module_utils._atomic_json import write_json_atomic
-from ansible_collections.local_llm.ops.plugins.module_utils._findings import failures, finding, finding_line
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import failures, finding_line
 from ansible_collections.local_llm.ops.plugins.module_utils._release import release_id_problem, rollout_id_problem
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import (
     ControllerAction,
@@ -34,6 +34,11 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._compat_inputs impor
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import ControllerFiles, default_cache_path
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_paths import GATEWAY_VARIABLES
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_read import (
+    read_variables,
+    to_mend,
+    variable_names,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired, check_variable_names
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_versions import (
@@ -103,9 +108,9 @@ class ActionModule(ControllerAction):
         files = ControllerFiles(default_cache_path())
         findings: list[dict[str, Any]] = []
         names = knowledge.desired_variables()
-        host_state = {host: _variables(task_vars, host, names, findings) for host in hosts}
-        gateway_state = {host: _variables(task_vars, host, GATEWAY_VARIABLES, findings) for host in gateways}
-        findings += check_variable_names(_variable_names(task_vars, [*hosts, *gateways]))
+        host_state = {host: read_variables(task_vars, host, names, findings) for host in hosts}
+        gateway_state = {host: read_variables(task_vars, host, GATEWAY_VARIABLES, findings) for host in gateways}
+        findings += check_variable_names(variable_names(task_vars, [*hosts, *gateways]))
         checked = check_desired(host_state, gateway_state, knowledge, files)
         # A hole in a version that serves already must not keep anybody from going back.
         findings += without_version_refusals(checked) if arguments["direction"] == "back" else checked
@@ -219,9 +224,7 @@ class ActionModule(ControllerAction):
     ) -> dict[str, Any]:
         """Return a failed result that lists every fault, or a quiet one when the caller decides."""
         bad = failures(findings)
-        lines = "\n".join(f"- {finding_line(item)}" for item in bad)
-        message = f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to mend before anything is touched:\n{lines}"
-        result = {"changed": False, "plan": None, **(more or {}), "findings": findings, "msg": message}
+        result = {"changed": False, "plan": None, **(more or {}), "findings": findings, "msg": to_mend(bad)}
         return {**result, "failed": True} if arguments["fail"] else result
 
 
@@ -237,26 +240,6 @@ def _serial(arguments: dict[str, Any]) -> list[Any]:
 
 def _names(given: Any, default: Any) -> list[str]:
     return [str(name) for name in (default if given is None else given)]
-
-
-def _variable_names(task_vars: dict[str, Any], hosts: list[str]) -> dict[str, list[str]]:
-    """Return the names of all variables that each host has."""
-    found = {host: task_vars["hostvars"].get(host) for host in hosts}
-    return {host: [str(name) for name in variables or ()] for host, variables in found.items()}
-
-
-def _variables(
-    task_vars: dict[str, Any], host: str, names: tuple[str, ...], findings: list[dict[str, Any]]
-) -> dict[str, Any]:
-    result: dict[str, Any] = dict.fromkeys(names)
-    for name in names:
-        try:
-            result[name] = hosts_variable(task_vars, host, name)
-        except AnsibleError as error:
-            text = " ".join(str(error).split())
-            action = "Correct the template or set the variable it uses."
-            findings.append(finding("template", "fail", f"{name} on {host}", observed=text, action=action))
-    return result
 
 
 def _ssh_hosts(task_vars: dict[str, Any], hosts: list[str]) -> dict[str, dict[str, str]]:

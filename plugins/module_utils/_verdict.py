@@ -25,6 +25,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._evidence import (
     is_number,
     quality_problem,
 )
+from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ def parse_tolerances(raw: dict[str, Any] | None) -> Tolerances:
     known = {field.name for field in fields(Tolerances)}
     for key, value in (raw or {}).items():
         if key not in known:
-            raise ToleranceError(f"tolerances.{key}: not known; use one of: {', '.join(sorted(known))}")
+            near = nearest(str(key), known)
+            hint = f"did you mean {near}?" if near else f"use one of: {', '.join(sorted(known))}"
+            raise ToleranceError(f"tolerances.{key}: not known; {hint}")
         if key == "baseline_required":
             if not isinstance(value, bool):
                 raise ToleranceError(f"tolerances.{key}: {value!r} is neither true nor false")

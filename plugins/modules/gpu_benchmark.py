@@ -244,25 +244,27 @@ from ansible_collections.local_llm.ops.plugins.module_utils._gpu._benchmark_gpu 
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._nvml_child import Answer, Ask, nvidia_addresses, probe
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._nvml_words import why_no_gpus
 
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "profile": {"type": "str", "choices": list(PROFILES), "default": "quick"},
+    "measures": {"type": "list", "elements": "str", "choices": list(MEASURES), "default": list(MEASURES)},
+    "dtypes": {"type": "list", "elements": "str", "choices": list(DTYPES), "default": list(DTYPES)},
+    "gpus": {"type": "list", "elements": "str", "default": []},
+    "python": {"type": "path"},
+    "force": {"type": "bool", "default": False},
+    "max_memory_bytes": {"type": "int", "default": GIB},
+    "matrix_size": {"type": "int", "default": 8192},
+    "deadline_seconds": {"type": "float"},
+    "nvml_python": {"type": "path"},
+    "nvml_library_directory": {"type": "path"},
+    "sysfs_root": {"type": "path", "default": "/sys"},
+    "procfs_root": {"type": "path", "default": "/proc"},
+}
+
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "profile": {"type": "str", "choices": list(PROFILES), "default": "quick"},
-            "measures": {"type": "list", "elements": "str", "choices": list(MEASURES), "default": list(MEASURES)},
-            "dtypes": {"type": "list", "elements": "str", "choices": list(DTYPES), "default": list(DTYPES)},
-            "gpus": {"type": "list", "elements": "str", "default": []},
-            "python": {"type": "path"},
-            "force": {"type": "bool", "default": False},
-            "max_memory_bytes": {"type": "int", "default": GIB},
-            "matrix_size": {"type": "int", "default": 8192},
-            "deadline_seconds": {"type": "float"},
-            "nvml_python": {"type": "path"},
-            "nvml_library_directory": {"type": "path"},
-            "sysfs_root": {"type": "path", "default": "/sys"},
-            "procfs_root": {"type": "path", "default": "/proc"},
-        },
+        argument_spec=ARGUMENTS,
         supports_check_mode=True,
     )
     started = time.monotonic()
