@@ -43,11 +43,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class Rules:
-    """How strictly answers are held against recorded ones: mode exact or checks, see compare_mode()."""
+    """How strictly answers are held against recorded ones: mode exact or checks, see compare_mode().
+
+    first: digests of the prompts whose answer of now is to become the recorded one. Nothing stands against such an
+    answer but itself, so it must be sane.
+    """
 
     min_similarity: float = 1.0
     mode: str = "exact"
     embed: Embed | None = None
+    first: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ def judge_item(item: Item, reply: Reply, golden: Recorded | None, rules: Rules) 
             return {**result, "detail": _NOT_RECORDED}
         if golden is not None:
             failures += _compare(result, reply.text, golden, rules)
-    if rules.mode == "checks" or item.check == "any":
+    if item.prompt_sha256 in rules.first:
+        failures += _sanity(reply, None)
+    elif rules.mode == "checks" or item.check == "any":
         failures += _sanity(reply, golden)
     detail = "; ".join(failures)
     if not failures and new.ok is False:

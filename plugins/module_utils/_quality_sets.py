@@ -58,6 +58,11 @@ class Sets:
         """Tell whether the own set lacks a prompt of the suite."""
         return self.own is None or any(item.prompt_sha256 not in self.own["entries"] for item in items)
 
+    def first(self, items: list[Item], record: bool) -> frozenset[str]:
+        """Return the prompts whose answers of now would be recorded, and held against nothing but themselves."""
+        known = {} if record or self.reference is None else self.reference["entries"]
+        return frozenset(item.prompt_sha256 for item in items if item.prompt_sha256 not in known)
+
     def completed(self, new: dict[str, Any]) -> dict[str, Any]:
         """Return the own set with the answers that it lacked; what it had stays."""
         return {**new, "entries": {**new["entries"], **(self.own["entries"] if self.own else {})}}

@@ -81,17 +81,19 @@ options:
   record:
     description:
       - Write the answers to the golden set (mode 0600, replaced in one step) instead of comparing with it.
-      - Nothing is written when any item has no answer or misses its own check.
+      - Nothing is written when any item has no answer, misses its own check, or has an answer that is not sane. That is
+        one without words, that did not come to its end, or that runs away in repetition.
       - Do this once against a release that you trust.
     type: bool
     default: false
   record_failing:
-    description: With O(record), write answers that miss their own check too, so that another release can be compared
-      with them.
+    description: With O(record), write answers that miss their own check or are not sane too, so that another release
+      can be compared with them.
     type: bool
     default: false
   record_missing:
-    description: Record the answers to prompts for which this release has none yet, when the suite is passed.
+    description: Record the answers to prompts for which this release has none yet, when the suite is passed. An answer
+      that can be held against no other must be sane.
     type: bool
     default: false
   embedding:
@@ -366,7 +368,9 @@ def main() -> None:
     # What is recorded now, or for the first time, is held against itself.
     golden = new if params["record"] else sets.filled(new) if params["record_missing"] else sets.reference
     mode = compare_mode(params["compare"], sets.origin, golden["origin"] if golden else None)
-    rules = Rules(params["min_similarity"], mode, embed)
+    trusted = params["record"] and not params["record_failing"]
+    first = sets.first(items, trusted) if trusted or params["record_missing"] else frozenset()
+    rules = Rules(params["min_similarity"], mode, embed, first)
     report = _quality.judge_all(items, replies, golden, rules, params["min_pass_share"])
     result: dict[str, Any] = {"changed": False, "golden_path": sets.reference_path}
     if params["record"]:

@@ -144,6 +144,35 @@ def test_what_the_old_release_cannot_do_is_recorded_on_demand(run: Run, fake: Fa
     assert run(suite=suite, compare="checks")["report"]["compared"]["better"] == 1
 
 
+GARBAGE = [("!" * 32, "the answer ends in endless repetition"), ("  ", "the answer is empty"), ("", "has no text")]
+
+
+@pytest.mark.parametrize(("answer", "why"), GARBAGE)
+def test_garbage_does_not_become_the_golden_answer_of_a_first_release(
+    run: Run, fake: FakeStreamServer, tmp_path: Path, answer: str, why: str
+) -> None:
+    fake.behaviour.answers["story"] = answer
+    done = run(record=True)
+    assert done["failed"] and "nothing was recorded" in done["msg"] and "story: " in done["msg"] and why in done["msg"]
+    missing = run(record_missing=True)
+    assert not missing["report"]["ok"] and not missing["changed"]
+    assert not (tmp_path / "golden").exists()
+
+
+def test_a_new_prompt_is_held_to_sanity_although_others_are_recorded(run: Run, fake: FakeStreamServer) -> None:
+    assert run(record=True, suite=SUITE[:1])["changed"]
+    fake.behaviour.answers["story"] = "!" * 32
+    assert not run(record_missing=True)["report"]["ok"]
+    fake.behaviour.answers["story"] = "Once upon a time"
+    assert run(record_missing=True)["changed"]
+
+
+def test_what_an_old_release_says_is_recorded_however_it_is(run: Run, fake: FakeStreamServer) -> None:
+    fake.behaviour.answers["story"] = "!" * 32
+    assert run(record=True, record_failing=True)["changed"]
+    assert run(record_missing=True)["report"]["ok"], "it stands against its own recorded answer"
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
