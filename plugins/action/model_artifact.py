@@ -18,6 +18,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.local_llm.ops.plugins.plugin_utils._artifact_doubt import doubt
 from ansible_collections.local_llm.ops.plugins.plugin_utils._artifact_turns import one_for_all
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._progress_watch import watched
@@ -35,6 +36,7 @@ class ActionModule(ActionBase):
         """Run the module."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
+        asked = plain(arguments)
         if plain(arguments.get("source")) == "controller":
             arguments.update(self._share(arguments, task_vars or {}))
 
@@ -48,6 +50,8 @@ class ActionModule(ActionBase):
         here = self._connection.transport == "local" and not self._play_context.become
         alone = here and not self._task.check_mode
         result.update(one_for_all(plain(arguments), ask) if alone else ask())
+        if not self._task.check_mode:
+            doubt(asked, result)
         return result
 
     def _share(self, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:

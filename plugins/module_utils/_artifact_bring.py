@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -67,6 +68,12 @@ def is_marked(directory: str, digest: str) -> bool:
             return stream.read() == _stamp(os.path.join(directory, digest))
     except OSError:
         return False
+
+
+def unmark(directory: str, digest: str) -> None:
+    """Believe in a file of a cache no longer: it is hashed before it is used again."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, PARTS, f"{digest}.ok"))
 
 
 def _is_there(order: Order, path: str, write: bool) -> bool:

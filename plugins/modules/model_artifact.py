@@ -127,6 +127,11 @@ options:
   controller_directory:
     description: Cache on the controller that is served to the host. For O(source=controller).
     type: path
+  controller_manifest_directory:
+    description:
+      - Directory on the controller with the manifests that O(manifest_directory) kept there, for a task on a host.
+      - The manifest is forgotten when a file does not come as it says, so that the next run asks the source anew.
+    type: path
   controller_address:
     description:
       - Address of the controller at which hosts reach it. By default the one from which packets to the host leave.
@@ -216,6 +221,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+wrong_content: {description: Whether a whole file came and has another SHA-256., returned: failure, type: bool}
 files:
   description: Path to SHA-256.
   returned: with O(state=manifest)
@@ -283,7 +289,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from ansible_collections.local_llm.ops.plugins.module_utils._artifact_fetch import Pace
+from ansible_collections.local_llm.ops.plugins.module_utils._artifact_fetch import Pace, WrongDigest
 from ansible_collections.local_llm.ops.plugins.module_utils._artifact_hub import LIBRARY, LibraryMissing
 from ansible_collections.local_llm.ops.plugins.module_utils._artifact_rules import ArtifactError
 from ansible_collections.local_llm.ops.plugins.module_utils._artifact_steps import Params, fetch_files, make_manifest
@@ -315,6 +321,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "directory": {"type": "path"},
     "directory_layout": {"type": "str", "choices": ["path", "sha256"], "default": "path"},
     "controller_directory": {"type": "path"},
+    "controller_manifest_directory": {"type": "path"},
     "controller_address": {"type": "str"},
     "controller_bytes_per_second": {"type": "int", "default": 0},
     "allow_unreachable": {"type": "bool", "default": False},
@@ -382,7 +389,7 @@ def main() -> None:
         reason = "to ask a model hub. On the controller: python -m pip install huggingface_hub, for that Python"
         module.fail_json(msg=missing_required_lib(LIBRARY, reason=reason, url=url), exception=str(error))
     except (ArtifactError, TreeError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), wrong_content=isinstance(error, WrongDigest))
     except OSError as error:
         module.fail_json(msg=f"model {params['name']}: {error}. Mend the file system or the path and run again.")
     module.exit_json(seconds=round(time.monotonic() - began, 3), **result)
