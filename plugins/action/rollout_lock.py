@@ -18,6 +18,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._lock_holder import 
     refusal,
     take_over_reason,
     this_holder,
+    told,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 
@@ -72,6 +73,7 @@ class ActionModule(ActionBase):
                 answer = self._module(again, task_vars)
                 if answer.get("failed") or answer.get("unreachable"):
                     return {**result, **answer}
+        answer["told"] = told(where, answer["holder"]) if answer.get("holder") else ""
         path = answer.get("lock_path", "")
         if answer["outcome"] == "refused":
             message = refusal(where, path, answer["holder"], answer["age_seconds"])

@@ -110,6 +110,10 @@ holder:
   description: What the lock says now, null when nobody holds it.
   returned: always
   type: dict
+told:
+  description: Who holds it, and which playbook ends what a dead holder has left; empty when nobody holds it.
+  returned: always
+  type: str
 before:
   description: What the lock said before, null when nobody held it.
   returned: always

@@ -15,6 +15,13 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import sha256_hex
 
+# How the name of a lock begins, who that is, and which playbook ends what a dead one has left.
+_KINDS = (
+    ("models-", "The playbook models, as", "run models once with -e local_llm_models_apply=true"),
+    ("recovery-", "A recovery of GPU hosts,", "run health once with -e remediate=true"),
+    ("", "Rollout", "run upgrade to go on, or rollback to go back"),
+)
+
 
 def process_start_ticks(pid: int, proc: Path = Path("/proc")) -> int | None:
     """Return when a process began, in clock ticks since boot; None when it is gone or a zombie."""
@@ -97,6 +104,16 @@ def holder_alive(lock: Mapping[str, Any]) -> bool:
     pid = lock.get("pid")
     ticks = process_start_ticks(pid) if isinstance(pid, int) else None
     return ticks is not None and ticks == lock.get("pid_start_ticks")
+
+
+def told(where: str, lock: Mapping[str, Any]) -> str:
+    """Return who holds the fleet lock on a gateway host, and what to do about it, for whoever must wait."""
+    name = str(lock.get("rollout_id"))
+    who, way = next((who, way) for start, who, way in _KINDS if name.startswith(start))
+    halted = lock.get("halted")
+    dead = f"It halted: {halted}. End" if halted else "Wait for its end. If it is dead, end"
+    by = f"by {lock.get('user') or '?'} on {lock.get('controller') or '?'}"
+    return f"{who} {name} holds the fleet lock on {where} ({by}). Nothing was changed. {dead} it first: {way}."
 
 
 def refusal(where: str, path: str, lock: Mapping[str, Any], age_seconds: float) -> str:

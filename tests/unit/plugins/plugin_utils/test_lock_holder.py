@@ -20,6 +20,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._lock_holder import 
     refusal,
     take_over_reason,
     this_holder,
+    told,
 )
 
 MINE = {"rollout_id": "new", "controller_id": "c1", "controller_boot_id": "b1", "pid": 10, "pid_start_ticks": 5}
@@ -107,3 +108,18 @@ def test_a_refusal_says_who_how_to_look_and_how_to_take_over() -> None:
         assert word in text
     assert "-e local_llm_rollout_take_over=old" in text
     assert "verdict inconclusive" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "who", "way"),
+    [
+        ("20260101T000000Z-abcd", "Rollout 20260101T000000Z-a", "run upgrade to go on, or rollback to go back"),
+        ("models-20260101T000000Z", "models, as models-20260101T000000Z holds", "run models once with -e local_llm"),
+        ("recovery-bastion", "A recovery of GPU hosts, recovery-b", "run health once with -e remediate=true"),
+    ],
+)
+def test_whoever_must_wait_is_told_the_playbook_that_ends_this_holder(name: str, who: str, way: str) -> None:
+    text = told("gw1", {**THEIRS, "rollout_id": name})
+    assert who in text and "on gw1 (by ops on bastion)" in text and "If it is dead" in text
+    assert way in text and ("run upgrade" in text) == (not name.startswith(("models", "recovery")))
+    assert "It halted: verdict. End it first" in told("gw1", {**THEIRS, "rollout_id": name, "halted": "verdict"})
