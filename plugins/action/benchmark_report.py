@@ -30,7 +30,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_html import r
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_files import ReportError, write_files
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo import SloError
-from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_verdict import MET, pool_tier
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_verdict import MET, NOT_MEASURED, pool_tier
 
 BASELINES = "baselines"
 
@@ -53,6 +53,8 @@ class ActionModule(ControllerAction):
     def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return status, table, the verdict of each instance, and where the files are."""
         measured = self._measured(arguments, task_vars)
+        if self._task.check_mode and not any(one.get("report") for one in measured.values()):
+            return _would(measured, arguments["fail"], arguments["show"])
         directory = Path(str(arguments["directory"])).expanduser().absolute() if arguments["directory"] else None
         entries, baselines = [], {}
         for name, one in measured.items():
@@ -155,6 +157,36 @@ class ActionModule(ControllerAction):
         except ReportError as error:
             raise AnsibleActionFail(str(error)) from error
         return {"json_path": str(directory / "benchmark.json"), "html_path": str(directory / "benchmark.html")}
+
+
+def _would(measured: Mapping[str, Mapping[str, Any]], fail: bool, show: bool) -> dict[str, Any]:
+    """Return what a real run would measure: in check mode nothing was sent, which is no failure."""
+    instances, lines = {}, []
+    for name, one in measured.items():
+        tier = str(one.get("slo_tier") or "standard")
+        load = one.get("would_measure")
+        parts = [f"would measure release {one.get('release') or 'unknown'} with {load}", f"held against tier {tier}"]
+        summary = f"{'; '.join(parts)}." if load else f"cannot be measured: {one.get('msg') or 'no reason is known'}"
+        lines.append(f"{name}: {summary}")
+        empty: dict[str, Any] = {"slo": None, "scenario": None, "comparison": None}
+        instances[name] = {"status": NOT_MEASURED, "summary": summary, **empty}
+    refused = [name for name, one in measured.items() if not one.get("would_measure")]
+    last = f"Check mode: nothing was sent and nothing was written. {len(measured) - len(refused)} would be measured."
+    if refused:
+        last += f" Cannot be measured: {', '.join(refused)}."
+    if show:
+        Display().display("\n".join([*lines, last]))
+    return {
+        "changed": False,
+        "failed": bool(refused) and fail,
+        "msg": last,
+        "status": NOT_MEASURED,
+        "table": [*lines, last],
+        "instances": instances,
+        "new_baselines": 0,
+        "json_path": None,
+        "html_path": None,
+    }
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_options impor
     longest_seconds,
     resolve,
     worth_watching,
+    would_measure,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._controller_files import controller_path
 from ansible_collections.local_llm.ops.plugins.plugin_utils._progress_watch import Shown, watched
@@ -71,6 +72,8 @@ class ActionModule(ActionBase):
             done = self._execute_module(module_name=MODULE, module_args=_given(arguments), task_vars=variables)
         self._remove_tmp_path(self._connection._shell.tmpdir)
         result.update(done)
+        if self._task.check_mode and not result.get("failed"):
+            result["would_measure"] = would_measure(arguments)
         return result
 
     def _bring_prompts(self, arguments: dict[str, Any]) -> None:

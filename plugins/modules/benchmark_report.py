@@ -16,6 +16,7 @@ description:
     against the first valid result of the same hardware, release and load, which it keeps as the baseline.
   - Writes C(benchmark.json), C(benchmark.html) and one report per instance on the controller, with mode C(0640). They
     tell the newest run only; baselines stay.
+  - In check mode it tells what would be measured, and fails only for what cannot be.
   - Fails at the end when an instance is over its tier or was not measured. This is no verdict about a release; that is
     what M(local_llm.ops.rollout_verdict) is for.
 extends_documentation_fragment:
@@ -29,7 +30,8 @@ options:
   results:
     description:
       - What was measured, by host and instance. Give this or O(results_from).
-      - Of each, C(report), C(msg) (why there is none), C(slo_tier), C(pool), C(release) and C(hardware).
+      - Of each, C(report), C(msg) (why there is none), C(slo_tier), C(pool), C(release) and C(hardware); in check mode
+        C(would_measure) instead of a report.
     type: dict
   results_from:
     description: Name of the variable in which each of O(hosts) holds its instances.

@@ -120,6 +120,10 @@ deltas:
     http_5xx: {description: Answers with 5xx., type: int, returned: always}
     errors: {description: Failed connections and broken answers., type: int, returned: always}
     retries: {description: Retries., type: int, returned: always}
+set_up:
+  description: Whether the role C(local_llm.ops.gateway) has been here.
+  returned: failure
+  type: bool
 errors_seen:
   description: Whether any server answered with 5xx or failed to answer while watching.
   returned: success
@@ -131,6 +135,7 @@ watched_seconds:
   sample: 20.0
 """
 
+import os
 import time
 from typing import Any
 
@@ -212,7 +217,11 @@ def main() -> None:
     try:
         run(module, gateway)
     except GatewayError as error:
-        module.fail_json(msg=str(error))
+        settings = os.path.dirname(params["map_path"])
+        if os.path.isdir(settings):
+            module.fail_json(msg=str(error), set_up=True)
+        told = f"This host is no gateway yet: {params['socket_path']} does not answer, and {settings} is missing."
+        module.fail_json(msg=f"{told} Run local_llm.ops.site first; it installs and sets up HAProxy.", set_up=False)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ seconds:
   returned: success
   type: float
   sample: 4.2
+would_measure: {description: "What a real run would send, in words.", returned: in check mode, type: str}
 report:
   description:
     - The benchmark report, schema 1. Also returned when the module fails after it has sent requests; null in check

@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._intervals import student_quantile, wilson
 from ansible_collections.local_llm.ops.plugins.module_utils._evidence import benchmark_problem
+from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_words import known
 
 BETTER, SAME, WORSE, NOT_COMPARABLE, UNKNOWN = "better", "same", "worse", "not_comparable", "unknown"
 REPEATS_MIN = 3
@@ -118,6 +119,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 def _value(report: Report, place: tuple[str, str]) -> float | None:
     part = report.get(place[0])
     value = part.get(place[1]) if place[1] and isinstance(part, Mapping) else part
+    value = known(place[0], value)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 

@@ -11,8 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import canonical_json, sha256_hex
-from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_compare import NOT_COMPARABLE, compare
+from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_compare import (
+    BETTER,
+    NOT_COMPARABLE,
+    WORSE,
+    compare,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_scenarios import scenario_result
+from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_words import known, load_words, scenario_words
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_verdict import MET, MISSED, NOT_MEASURED, slo_verdict
 
 # From the worst to the best; a fleet is as good as its worst instance.
@@ -106,17 +112,49 @@ def table(document: Mapping[str, Any]) -> list[str]:
         lines.append(f"{entry['name']}: {entry['summary']}")
         report = entry["report"]
         if report:
+            lines.append(f"    {_measured(entry, report)}")
             ttft, tpot, e2el = report["ttft_seconds"], report["tpot_seconds"], report["e2el_seconds"]
+            per_token = known("tpot_seconds", tpot["p50"])
             lines.append(
                 f"    first token p50 {_milliseconds(ttft['p50'])}, p95 {_milliseconds(ttft['p95'])}; "
-                f"per token p50 {_milliseconds(tpot['p50'])}; whole answer p95 {_milliseconds(e2el['p95'])}; "
+                f"per token p50 {_milliseconds(per_token)}; whole answer p95 {_milliseconds(e2el['p95'])}; "
                 f"{report['output_tokens_per_second'] or 0:g} tokens/s; "
                 f"{report['requests']['succeeded']} of {report['requests']['issued']} answered; "
                 f"{'valid' if report['valid'] else 'NOT VALID'}"
             )
+            lines += [f"    against its baseline: {told}" for told in changes_told(entry.get("comparison"))]
             lines += [f"    not valid: {reason}" for reason in report["invalid_reasons"]]
     lines.append(document["summary"])
     return lines
+
+
+def changes_told(comparison: Mapping[str, Any] | None) -> list[str]:
+    """Return each measure that a comparison calls better or worse, with its figures."""
+    told = []
+    for row in (comparison or {}).get("rows") or ():
+        if row["decides"] and row["judgement"] in (BETTER, WORSE):
+            ratio = f" ({row['ratio']:g} times)" if row["ratio"] is not None else ""
+            told.append(
+                f"{row['measure']} {_figure(row, 'after')}, was {_figure(row, 'before')}{ratio}, {row['judgement']}"
+            )
+    return told
+
+
+def _figure(row: Mapping[str, Any], side: str) -> str:
+    value = row[side]
+    if row["unit"] == "s":
+        return _milliseconds(value)
+    return f"{100 * value:.3g} %" if row["unit"] == "share" else f"{value:g} {row['unit']}"
+
+
+def _measured(entry: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """Return which release bore which load, and how its scenario came out."""
+    work = report["workload"]
+    parts = [f"release {entry['release']}"] if entry.get("release") else []
+    parts.append(load_words(report.get("load"), work.get("prompt_tokens"), work.get("output_tokens")))
+    if entry["scenario"]:
+        parts.append(scenario_words(entry["scenario"]))
+    return "; ".join(parts)
 
 
 def _milliseconds(value: float | None) -> str:

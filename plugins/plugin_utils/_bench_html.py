@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils import _bench_svg as plots
 from ansible_collections.local_llm.ops.plugins.plugin_utils import _report_words as words
+from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_words import known, load_words
 from ansible_collections.local_llm.ops.plugins.plugin_utils._html_page import render_page
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_svg import ecdf
 
@@ -78,7 +79,12 @@ def _view(entry: Mapping[str, Any], identity: str) -> dict[str, Any]:
     return {
         **entry,
         "identity": identity,
-        "figures": [(name, report[key]) for name, key in _ROWS if report.get(key) and report[key]["count"]],
+        "figures": [
+            (name, {which: known(key, value) for which, value in report[key].items()})
+            for name, key in _ROWS
+            if report.get(key) and report[key]["count"]
+        ],
+        "load_words": load_words(report.get("load"), None, None),
         "spreads": _spreads([report], entry.get("limits") or {}, identity),
         "over_time": plots.time_plots(report, identity),
         "by_load": _by_load([report], identity),
@@ -94,7 +100,8 @@ def _spreads(
     found = []
     for key, title, limit_key in _SPREADS:
         samples: dict[str, list[float] | None] = {
-            side: (report.get("samples") or {}).get(key) for side, report in zip(sides, reports, strict=True)
+            side: [value for value in (report.get("samples") or {}).get(key) or () if known(key, value) is not None]
+            for side, report in zip(sides, reports, strict=True)
         }
         limit = limits.get(limit_key)
         found.append(

@@ -20,6 +20,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._bench._options impo
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._prompts import PromptsError, read_prompts
 from ansible_collections.local_llm.ops.plugins.module_utils._endpoint import EndpointError, parse_endpoint
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_scenarios import ScenarioError, scenario_load
+from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_words import load_words
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo import SloError, get_tier
 
 # One request keeps the limits of a tier when it keeps those of its p95.
@@ -89,6 +90,18 @@ def longest_seconds(arguments: Mapping[str, Any]) -> float:
     measured = max_seconds_of(arguments, plan)
     planned = expected_seconds(plan)
     return (measured if planned is None else min(measured, planned)) + arguments["request_timeout_seconds"] + extra
+
+
+def would_measure(arguments: Mapping[str, Any]) -> str:
+    """Return in words what a run with these options, resolved, would send and hold against its limits."""
+    load: dict[str, Any] = {**plan_of(arguments), **{key: arguments.get(key) for key in ("scenario", "time_scale")}}
+    if arguments.get("search"):
+        return f"the highest rate within its limits, from {arguments['search']['start_rate']:g} requests/s up"
+    words = load_words(load, arguments["prompt_tokens"], arguments["output_tokens"])
+    seconds = max_seconds_of(arguments, load)
+    cold = arguments.get("cold_start") or {}
+    restart = "a restart of its service; then " if cold.get("restart") else ""
+    return f"{restart}{words}; at most {seconds:g} s"
 
 
 def worth_watching(arguments: Mapping[str, Any]) -> bool:

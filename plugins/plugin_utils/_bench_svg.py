@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_words import known
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_svg import (
     BOTTOM,
     HEIGHT,
@@ -34,7 +35,7 @@ def load_points(report: Mapping[str, Any], summary: str, which: str) -> Points:
     points = []
     for stage in report.get("stages") or []:
         load = stage.get("users") or stage.get("rate_per_second")
-        value = (stage.get(summary) or {}).get(which)
+        value = known(summary, (stage.get(summary) or {}).get(which))
         if load and value is not None:
             points.append((float(load), float(value)))
     return sorted(points)

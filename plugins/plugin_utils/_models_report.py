@@ -64,15 +64,27 @@ def next_steps(report: Mapping[str, Any], *, applied: bool, delete: bool, check_
     """Return what to do to have the plan carried out; an empty text when nothing is left to do."""
     todo = report["to_do"]
     others = sum(count for action, count in todo.items() if action != "delete")
+    lines = []
     if check_mode and applied:
-        return "Check mode: nothing is changed."
-    if others and not applied:
-        deletion = " Deletion also needs -e local_llm_models_delete=true." if todo["delete"] else ""
-        return f"Nothing was changed. To carry it out: -e local_llm_models_apply=true.{deletion}"
-    if todo["delete"] and not (applied and delete):
-        consent = "" if applied else "-e local_llm_models_apply=true "
-        return f"Nothing was deleted. To delete it: {consent}-e local_llm_models_delete=true."
-    return ""
+        lines.append("Check mode: nothing is changed.")
+    elif others and not applied:
+        lines.append("Nothing was changed. To carry it out: -e local_llm_models_apply=true.")
+    if todo["delete"] and not (applied and delete and not check_mode):
+        lines += _deletion(report, applied=applied, delete=delete)
+    return "\n".join(lines)
+
+
+def _deletion(report: Mapping[str, Any], *, applied: bool, delete: bool) -> list[str]:
+    """Return which revisions would be deleted for good, and which consent is missing."""
+    gone = [(host["host"], row) for host in report["hosts"] for row in host["models"] if row["action"] == "delete"]
+    size = size_text(sum(row["bytes"] + row["archive_bytes"] for _host_name, row in gone))
+    consents = (("local_llm_models_apply", applied), ("local_llm_models_delete", delete))
+    missing = [f"-e {name}=true" for name, given in consents if not given]
+    how = f"Nothing was deleted. To delete it: {' '.join(missing)}." if missing else "Without --check it is deleted."
+    lines = [f"Would be deleted for good ({size}). {how}"]
+    for host, row in gone:
+        lines.append(f"  {host}: {row['name']} {row['revision']} ({size_text(row['bytes'] + row['archive_bytes'])})")
+    return lines
 
 
 def _host(name: str, answer: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -27,6 +27,9 @@ def add_gateways(plan: Mapping[str, Any], gateway_infos: Mapping[str, Any]) -> d
         if not isinstance(servers, Sequence):
             observed = (info.get("msg") if isinstance(info, Mapping) else None) or "no answer"
             action = "Make its admin socket answer (systemctl status haproxy there), or run site on it."
+            if isinstance(info, Mapping) and info.get("set_up") is False:
+                observed = "no HAProxy that is set up"
+                action = f"Run site first: it installs HAProxy on {gateway} and sets it up."
             findings.append(_fail("gateway_info", f"gateway {gateway}", observed, "its servers", action))
             continue
         tables[gateway] = {(s["pool"], s["server"]): _before(s) for s in servers}
@@ -60,9 +63,16 @@ def out_of_service(gateway_infos: Mapping[str, Any]) -> set[tuple[str, str]]:
 
 
 def in_service(gateway_infos: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """Return the servers that every gateway which answers sends requests to, as (pool, server); also of other hosts."""
+    """Return the servers that every gateway which answers sends requests to, as (pool, server); also of other hosts.
+
+    Now, whatever was before a lease: what a rollout has drained and left cannot stand in for others.
+    """
     known = [
-        {(str(server["pool"]), str(server["server"])) for server in info.get("servers") or ()}
+        {
+            (str(server["pool"]), str(server["server"]))
+            for server in info.get("servers") or ()
+            if server.get("admin_state") == "ready"
+        }
         for info in gateway_infos.values()
         if isinstance(info, Mapping) and not _bad(info)
     ]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_words import known
+
 # (measure, label, path in a benchmark report, unit, which way is better)
 MEASURES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
     ("ttft_p50_seconds", "Time to first token, p50", ("ttft_seconds", "p50"), "seconds", "lower"),
@@ -67,4 +69,4 @@ def _value(report: Mapping[str, Any] | None, path: tuple[str, ...]) -> float | N
     value: Any = report
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+    return known(path[0], value)

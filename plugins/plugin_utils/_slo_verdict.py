@@ -19,6 +19,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._evidence import ben
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo import SloError, Tier, get_tier, tier_problems
 
 MET, MISSED, NOT_MEASURED = "met", "missed", "not_measured"
+# Why a percentile is null. A tier that rests on it is neither kept nor missed.
+TOO_FEW = "too few answers"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,10 @@ def slo_verdict(report: Mapping[str, Any] | None, tier_name: str, tier: Mapping[
     if not report["valid"]:
         why = "; ".join(str(reason) for reason in report["invalid_reasons"])
         return _verdict(tier_name, objectives, budget, NOT_MEASURED, f"The run is not valid: {why}.")
+    unsure = [item["name"] for item in unknown if item["reason"] == TOO_FEW]
+    if unsure:
+        text = f"Not measured against its tier {tier_name}: too few answers for {', '.join(unsure)}."
+        return _verdict(tier_name, objectives, budget, NOT_MEASURED, text)
     if unknown:
         names = ", ".join(item["name"] for item in unknown)
         text = f"Within its tier {tier_name}, as far as it was measured. Not measured: {names}."
@@ -145,7 +151,7 @@ def _observed(objective: _Objective, report: Mapping[str, Any]) -> tuple[float |
     if objective.place:
         part = report.get(objective.place[0])
         value = part.get(objective.place[1]) if isinstance(part, Mapping) else None
-        why = "the server's metrics were not read" if objective.place[0] == "server" else "too few answers"
+        why = "the server's metrics were not read" if objective.place[0] == "server" else TOO_FEW
         return value, why
     if objective.key == "requests_per_minute_min":
         rate = report.get("requests_per_second")

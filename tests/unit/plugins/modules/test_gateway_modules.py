@@ -208,3 +208,11 @@ def test_keys_are_stored_as_hashes_only_and_the_pepper_stays(
         "b": 1,
     }
     assert (tmp_path / "pepper.map").read_text() == pepper
+
+
+def test_a_host_that_is_no_gateway_yet_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = run(gateway_info, tmp_path, capsys, map_path=str(tmp_path / "local_llm" / "shares.map"))
+    assert bare["failed"] and bare["set_up"] is False
+    assert "no gateway yet" in bare["msg"] and "Run local_llm.ops.site first" in bare["msg"]
+    stopped = run(gateway_info, tmp_path, capsys)
+    assert stopped["set_up"] is True and "systemctl status haproxy" in stopped["msg"]

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._bench import _options as options
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._records import closed_plan
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._sweep import sweep_plan
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_compare import compare, ratio_interval, table
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_document import baseline_key, document_of, entry_of
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_document import table as document_table
@@ -29,7 +31,9 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_scenarios imp
     scenario_result,
     scenarios,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_words import load_words
 from ansible_collections.local_llm.ops.plugins.plugin_utils._progress_watch import Shown
+from ansible_collections.local_llm.ops.plugins.plugin_utils._report_compare import compare as compare_phases
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo import SloError, get_tier
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_verdict import error_budget, pool_tier, slo_verdict
 from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.bench.made_up import bad, good, report_of
@@ -149,7 +153,23 @@ def test_each_objective_is_met_missed_or_not_measured_with_its_margin() -> None:
         told["ttft_p95_max_seconds"]["status"] == "not_measured" and "too few" in told["ttft_p95_max_seconds"]["reason"]
     )
     assert told["queue_depth_max"]["status"] == "not_measured"
-    assert verdict["status"] == "met" and "Not measured: time to first token p95" in verdict["summary"]
+    assert verdict["status"] == "not_measured", "a p95 that is not known is not kept"
+    assert "too few answers for time to first token p95, whole answer p95" in verdict["summary"]
+
+
+def test_what_only_the_server_could_tell_leaves_the_tier_kept() -> None:
+    verdict = slo_verdict(results(), "standard", get_tier("standard"))
+    assert verdict["status"] == "met" and verdict["summary"].endswith("Not measured: longest queue.")
+
+
+@pytest.mark.parametrize(("count", "missed"), [(5, "time to first token p50"), (100, "time to first token p95")])
+def test_an_objective_without_a_percentile_is_never_met(count: int, missed: str) -> None:
+    verdict = slo_verdict(results(count=count), "standard", get_tier("standard"))
+    objective = next(item for item in verdict["objectives"] if item["name"] == missed)
+    assert (objective["observed"], objective["status"]) == (None, "not_measured")
+    assert verdict["status"] == "not_measured"
+    one_too_slow = slo_verdict(results(ttft=2.5, count=100), "standard", get_tier("standard"))
+    assert one_too_slow["status"] == "missed", "what is known to be missed stays missed"
 
 
 def test_an_instance_over_its_tier_is_told_with_the_worst_of_it() -> None:
@@ -317,6 +337,49 @@ def test_the_document_tells_all_instances_and_is_as_good_as_the_worst() -> None:
     assert document["entries"][0]["summary"].endswith(": same.")
     text = "\n".join(document_table(document))
     assert "gpu3/chat: Not measured: unreachable" in text
+
+
+def test_the_block_of_an_instance_says_what_was_measured_and_how_its_scenario_came_out() -> None:
+    peak = results(load={"scenario": "peak", "time_scale": 0.5})
+    entry = entry_of("gpu1/chat", {"report": peak, "release": "0123456789ab"}, "standard", get_tier("standard"))
+    text = "\n".join(document_table(document_of([entry], "2026-11-21T12:00:00Z", {})))
+    assert "release 0123456789ab; scenario peak (every length x 0.5); closed loop of 1 user, 150 requests" in text
+    assert "7 tokens in, 11 out; scenario peak passed: slo p95 met, error rate max percent met" in text
+    slow = results(ttft=2.5, load={"scenario": "peak", "time_scale": 1.0})
+    entry = entry_of("gpu1/chat", {"report": slow}, "standard", get_tier("standard"))
+    assert "scenario peak failed: slo p95 missed" in "\n".join(document_table(document_of([entry], "x", {})))
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (closed_plan(4, 150, None, 1), "closed loop of 4 users, 150 requests"),
+        (
+            {"mode": "closed", "stages": [{"users": n, "seconds": 9.0} for n in (10, 100, 10)]},
+            "10, 100, 10 users, 27 s",
+        ),
+        ({"mode": "open", "stages": [{"rate_per_second": 0.5, "seconds": 60}]}, "open loop of 0.5 requests/s, 60 s"),
+        (sweep_plan(range(1, 9), seconds=5.0), "closed loop of 1 to 8 users in 8 steps, 40 s in all"),
+        (None, "an unknown load"),
+    ],
+)
+def test_a_load_is_told_in_words(load: Any, words: str) -> None:
+    assert words in load_words(load, None, None)
+
+
+def test_answers_in_one_piece_have_no_time_per_token() -> None:
+    whole = report_of([good(number, ttft=0.1, tpot=0.0) for number in range(150)])
+    assert whole["tpot_seconds"]["p50"] == 0.0, "the report keeps what was measured"
+    entry = entry_of("gpu1/chat", {"report": whole}, "standard", get_tier("standard"))
+    document = document_of([entry], "2026-11-21T12:00:00Z", {})
+    text = "\n".join(document_table(document))
+    assert "per token p50 -;" in text and " 0 ms" not in text
+    page = render_benchmark_html(document)
+    row = page.partition("Time per output token</th>")[2].partition("</tr>")[0]
+    assert "\N{EN DASH}" in row and "0 ms" not in row and "e0-tpot" not in page
+    assert not any("per output token" in item["measure"] for item in compare([whole], [whole])["rows"])
+    rows = {row["measure"]: row["new"] for row in compare_phases({"baseline": whole, "new": whole})}
+    assert rows["tpot_p50_seconds"] is None and rows["ttft_p50_seconds"] == 0.1
 
 
 def test_the_page_escapes_what_it_shows_and_asks_for_nothing() -> None:

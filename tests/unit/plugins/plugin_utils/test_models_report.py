@@ -71,16 +71,29 @@ def test_a_host_that_did_not_answer_is_told_and_counted() -> None:
 @pytest.mark.parametrize(
     ("applied", "delete", "check", "told"),
     [
-        (False, False, False, "local_llm_models_apply=true. Deletion also needs"),
-        (False, True, False, "local_llm_models_apply=true"),
-        (True, False, False, "local_llm_models_delete=true"),
+        (False, False, False, "To delete it: -e local_llm_models_apply=true -e local_llm_models_delete=true."),
+        (False, True, False, "To delete it: -e local_llm_models_apply=true."),
+        (True, False, False, "To delete it: -e local_llm_models_delete=true."),
         (True, True, True, "Check mode: nothing is changed."),
+        (True, True, True, "Without --check it is deleted."),
         (True, True, False, ""),
     ],
 )
 def test_the_next_step_names_the_consent_that_is_missing(applied: bool, delete: bool, check: bool, told: str) -> None:
     steps = next_steps(report(answer()), applied=applied, delete=delete, check_mode=check)
     assert told in steps if told else steps == ""
+
+
+@pytest.mark.parametrize(
+    ("applied", "delete", "check"), [(False, False, False), (True, False, False), (True, True, True)]
+)
+def test_what_would_be_deleted_is_named_at_the_end(applied: bool, delete: bool, check: bool) -> None:
+    steps = next_steps(report(answer(), answer()), applied=applied, delete=delete, check_mode=check)
+    lines = steps.splitlines()
+    assert lines[-2:] == ["  gpu1: chat-8b r0 (6.0 GB)", "  gpu2: chat-8b r0 (6.0 GB)"]
+    assert "Would be deleted for good (12.0 GB)." in lines[-3]
+    calm = {**answer(), "models": answer()["models"][:2]}
+    assert "delete" not in next_steps(report(calm), applied=False, delete=False, check_mode=False)
 
 
 def test_what_lies_beside_the_models_is_told_with_what_can_be_done_about_it() -> None:

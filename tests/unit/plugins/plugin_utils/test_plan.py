@@ -242,6 +242,17 @@ def test_a_gateway_that_does_not_answer_or_not_know_a_server_is_refused() -> Non
     assert plan["hosts"]["gpu2"]["chat"]["gateway_before"] is None
 
 
+def test_a_gateway_that_was_never_set_up_is_told_so_and_by_which_playbook() -> None:
+    plan = add_gateways(fleet(1), {"gw1": {"failed": False, "msg": "no socket", "set_up": False}})
+    (found,) = [item for item in plan["findings"] if item["check"] == "gateway_info"]
+    assert (found["status"], found["subject"], found["observed"]) == (
+        "fail",
+        "gateway gw1",
+        "no HAProxy that is set up",
+    )
+    assert found["action"] == "Run site first: it installs HAProxy on gw1 and sets it up."
+
+
 def promoted(release: str = NEW, previous: str | None = OLD, state: str = "healthy", **values: Any) -> dict[str, Any]:
     return running(release, previous=previous, instance_state={"state": state, "rollout_id": "r0"}, **values)
 
