@@ -22,6 +22,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_power import 
     SMALLEST_FOUND,
     WORDS,
     chances,
+    latency_chances,
     smallest_increase,
 )
 
@@ -33,6 +34,8 @@ INCREASES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.10, 0.12, 0.15)
 SAMPLES = (50, 100, 150, 200, 300, 500)
 ROUND_COUNTS = (2, 3, 4, 6)
 COLOURS = {"pass": "#4c9f70", "inconclusive": "#d9b44a", "fail": "#c05746"}
+# (correlation of one request with the next, spread of the latencies)
+HANGING = ((0.0, 0.3), (0.5, 0.3), (0.5, 0.6), (0.8, 0.3), (0.8, 0.6), (0.8, 1.0), (0.95, 0.3), (0.95, 0.6))
 LEFT, TOP, WIDTH, HEIGHT = 60, 20, 560, 240
 
 
@@ -106,6 +109,25 @@ def power_table(found: dict[tuple[int, int], float | None]) -> str:
     return "\n".join(lines)
 
 
+def hanging_row(memory: float, spread: float) -> str:
+    """Return what the judge says of latencies that hang together, for four releases: as they are, and slower."""
+    same, harmless, five, fifteen = (
+        latency_chances(spread, memory, rise, REQUESTS, ROUNDS, rollouts=ROLLOUTS) for rise in (0.0, 0.01, 0.05, 0.15)
+    )
+    cells = [same["pass"], same["inconclusive"], harmless["fail"], five["pass"], five["fail"], fifteen["fail"]]
+    shares = " | ".join(f"{100 * cell:.3g} %" for cell in cells)
+    return f"| {memory:g} | {spread:g} | {shares} | {same['rounds']:.1f} |"
+
+
+HANGING_HEAD = "\n".join(
+    (
+        "| correlation | spread | same: passes | same: inconclusive | 1 point: fails | 5 points: passes "
+        "| 5 points: fails | 15 points: fails | rounds, same |",
+        "| --- " * 9 + "|",
+    )
+)
+
+
 def between(text: str, name: str, content: str) -> str:
     """Return a text with what stands between two marks replaced."""
     pattern = rf"(<!-- {name}: made by tools/judge_page.py -->\n).*?(<!-- end of {name} -->)"
@@ -129,6 +151,9 @@ def main() -> None:
         stale = [path.name for path, text in ((PLOT, plot(points)), (PAGE, wanted)) if path.read_text("utf-8") != text]
         if stale:
             raise SystemExit(f"Out of date: {', '.join(stale)}. Run tools/judge_page.py and look at what changed.")
+        # One row is enough to see whether the others are old.
+        if hanging_row(*HANGING[1]) not in page:
+            raise SystemExit("Out of date: the table of requests that hang together. Run tools/judge_page.py.")
         if between(page, "power", power_table(dict(SMALLEST_FOUND))) != page:
             raise SystemExit("Out of date: the power table. Run tools/judge_page.py.")
         return
@@ -142,7 +167,9 @@ def main() -> None:
     head = "SMALLEST_FOUND: dict[tuple[int, int], float] = {"
     CODE.write_text(re.sub(rf"{re.escape(head)}.*?\}}", f"{head}\n{rows}}}", code, flags=re.DOTALL), encoding="utf-8")
     PLOT.write_text(plot(points), encoding="utf-8")
-    PAGE.write_text(between(wanted, "power", power_table(found)), encoding="utf-8")
+    wanted = between(wanted, "power", power_table(found))
+    hanging = "\n".join([HANGING_HEAD, *(hanging_row(*one) for one in HANGING)])
+    PAGE.write_text(between(wanted, "hanging", hanging), encoding="utf-8")
 
 
 if __name__ == "__main__":

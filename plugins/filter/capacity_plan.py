@@ -21,6 +21,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._capacity import (
     goodput_of_reports,
     numbers,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._capacity_rates import RateError, rate_of, rates_of
 
 DOCUMENTATION = r"""
 name: capacity_plan
@@ -31,7 +32,7 @@ description:
   - Goodput is the highest rate of requests that one replica answers within its SLO, measured.
   - Replicas are the peak rate after growth, divided by the goodput, with headroom, plus the larger of failures and
     batch.
-  - Refuses a benchmark report that is not valid or has no goodput.
+  - Refuses a benchmark report that is not valid, or did not search for the highest rate within its SLO.
 options:
   _input:
     description: Goodput in requests per second, a benchmark report, or a mapping of name to report, of which the
@@ -39,8 +40,9 @@ options:
     type: raw
     required: true
   peak_requests_per_second:
-    description: Highest rate of requests that the pool gets.
-    type: float
+    description: Highest rate of requests that the pool gets. A number, a benchmark report (the rate of its requests),
+      or the whole answer of Prometheus to a query for one series, of which the highest value counts.
+    type: raw
     required: true
   growth_percent_per_month:
     description: Growth of the peak.
@@ -48,8 +50,8 @@ options:
     default: 0
   weekly_peaks:
     description: Highest rate of each week, the oldest first. From four on the growth comes with an interval of 95 %.
-    type: list
-    elements: float
+      A list of numbers, or the whole answer of Prometheus to a range query for one series, one value per week.
+    type: raw
   lead_months:
     description: Months that a new replica takes from the decision to the first request.
     type: float
@@ -92,6 +94,9 @@ replicas: "{{ (8 | local_llm.ops.capacity_plan(peak_requests_per_second=50)).rep
 
 # How many hosts may a rollout take now
 batch: "{{ (report | local_llm.ops.capacity_plan(peak_requests_per_second=20, replicas=4)).rollout.largest_batch }}"
+
+# The peak of the last week as Prometheus has it (uri: url http://prometheus:9090/api/v1/query?query=...)
+replicas: "{{ (8 | local_llm.ops.capacity_plan(peak_requests_per_second=asked.json)).replicas.needed }}"
 """
 
 RETURN = r"""
@@ -123,12 +128,15 @@ def plan_filter(goodput: Any, **options: Any) -> dict[str, Any]:
             value, source = goodput_of_reports(reports)
         else:
             raise CapacityError(f"goodput: {goodput!r} is neither a number nor a benchmark report")
-        if "weekly_peaks" in given:
-            given["weekly_peaks"] = numbers(given["weekly_peaks"], "weekly_peaks")
+        given["peak_requests_per_second"] = rate_of(given.get("peak_requests_per_second"), "peak_requests_per_second")
+        peaks = given.get("weekly_peaks")
+        if peaks is not None:
+            asked = rates_of(peaks, "weekly_peaks") if isinstance(peaks, Mapping) else peaks
+            given["weekly_peaks"] = numbers(asked, "weekly_peaks")
         demand = Demand(**{name: given[name] for name in _DEMAND if name in given})
         supply = Supply(value, source, **{name: given[name] for name in _SUPPLY if name in given})
         return capacity_plan(demand, supply)
-    except CapacityError as error:
+    except (CapacityError, RateError) as error:
         raise AnsibleFilterError(f"capacity_plan: {error}") from error
 
 

@@ -2,21 +2,23 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change without notice.
-"""Batches as Ansible makes them from the hosts of a play and its serial, and the host order with the canary first."""
+"""Batches as Ansible makes them from the hosts of a play and its serial, and the order of the hosts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ansible.utils.helpers import pct_to_int
 
 
-def order_hosts(hosts: Sequence[str], canary: str | None) -> list[str]:
-    """Return the hosts in their order, the canary first when it is one of them."""
-    if canary is None or canary not in hosts:
-        return list(hosts)
-    return [canary, *(host for host in hosts if host != canary)]
+def order_hosts(hosts: Sequence[str], canary: str | None, halted: Collection[str] = ()) -> list[str]:
+    """Return the hosts in their order: the canary first when it is one of them, then those that do not serve.
+
+    halted: hosts that an earlier rollout left out of service. They carry no traffic, and stand in once they are done.
+    """
+    ranks = {host: 0 if host == canary else 1 if host in halted else 2 for host in hosts}
+    return sorted(hosts, key=lambda host: ranks[host])
 
 
 def check_serial(serial: Sequence[int | str]) -> list[str]:

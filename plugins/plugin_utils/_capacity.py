@@ -107,9 +107,11 @@ def decide(
 def goodput_of_reports(reports: Mapping[str, Any]) -> tuple[float, str]:
     """Return (goodput of one replica, where it comes from) of benchmark reports by name: the smallest counts.
 
-    Raises CapacityError when a report is none, is not valid, or measured no goodput.
+    The goodput is the rate that a search found. A run at some load tells only that this load was answered. Raises
+    CapacityError when a report is none, is not valid, did not search or found no rate.
     """
     found: dict[str, float] = {}
+    bounds: dict[str, str] = {}
     for name, report in reports.items():
         problem = benchmark_problem(report)
         if problem:
@@ -117,18 +119,33 @@ def goodput_of_reports(reports: Mapping[str, Any]) -> tuple[float, str]:
         if not report["valid"]:
             why = "; ".join(str(reason) for reason in report["invalid_reasons"])
             raise CapacityError(f"benchmark {name}: it is not valid ({why}); measure again")
-        value = report.get("goodput_requests_per_second")
+        search = report.get("search")
+        if not isinstance(search, Mapping):
+            raise CapacityError(f"benchmark {name}: it measured no goodput, only one load; {_SEARCH}")
+        value: Any = search.get("rate_per_second")
         if not is_number(value) or value <= 0:
+            raise CapacityError(f"benchmark {name}: it measured no goodput, no rate kept the SLO; {_SEARCH}")
+        ended = search.get("ended")
+        if ended not in _SEARCH_ENDED:
             raise CapacityError(
-                f"benchmark {name}: it measured no goodput; search for the highest rate within the SLO, or give "
-                f"goodput_requests_per_second"
+                f"benchmark {name}: the search ended before its rate of {value:g}/s was confirmed ({ended}); raise "
+                "max_seconds and search again"
             )
         found[name] = float(value)
+        bounds[name] = _SEARCH_ENDED[ended]
     if not found:
         raise CapacityError("goodput: there is no benchmark report; run local_llm.ops.benchmark, or give the figure")
     worst = min(found, key=lambda name: found[name])
     more = f", the smallest of {len(found)}" if len(found) > 1 else ""
-    return found[worst], f"benchmark {worst}{more}"
+    return found[worst], f"benchmark {worst}{more}{bounds[worst]}"
+
+
+_SEARCH = (
+    "search for the highest rate within the SLO (local_llm_benchmark_run: {search: {start_rate: 2}}), or give "
+    "goodput_requests_per_second"
+)
+# How a search may have ended, and what that says of its rate.
+_SEARCH_ENDED = {"confirmed": "", "limited_by_max_rate": ", at least: the search ended at its max_rate"}
 
 
 def capacity_plan(demand: Demand, supply: Supply) -> dict[str, Any]:

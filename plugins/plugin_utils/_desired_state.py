@@ -21,8 +21,13 @@ from ansible_collections.local_llm.ops.plugins.module_utils._findings import nea
 from ansible_collections.local_llm.ops.plugins.module_utils._model_retention import VARIABLE as RETENTION_VARIABLE
 from ansible_collections.local_llm.ops.plugins.module_utils._model_retention import retention_problems
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import Collector, names
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_measuring import (
+    LEASE_VARIABLE,
+    TIMES,
+    check_probes,
+    check_times,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_measuring import VARIABLE as PROBES_VARIABLE
-from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_measuring import check_probes
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_paths import check_allowed_paths
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
     INSTANCE_FIELDS,
@@ -64,6 +69,8 @@ DESIRED_VARIABLES = (
     COMPAT_VARIABLE,
     stop_time.VARIABLE,
     *MEASURING_FIELDS,
+    *TIMES,
+    LEASE_VARIABLE,
 )
 # How alike a name must be to the default of a role to count as a slip of the pen.
 _SLIP_RATIO = 0.85
@@ -109,6 +116,7 @@ def check_desired(
             if variables.get(name) is not None:
                 check_object(name, variables[name], fields, out.fail)
         check_probes(variables.get(PROBES_VARIABLE), out)
+        check_times(variables, out)
         for path, value, expected, action in retention_problems(variables.get(RETENTION_VARIABLE)):
             out.fail("retention", path, value, expected, action)
         check_compat_mode(variables.get(COMPAT_VARIABLE), out)

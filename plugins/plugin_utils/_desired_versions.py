@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
 from ansible_collections.local_llm.ops.plugins.plugin_utils import _engine_facts as facts
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import Collector
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_measuring import MEASURING_TIME
 
 ALLOW_VARIABLE = "local_llm_allow_unsafe_versions"
 COMPAT_VARIABLE = "local_llm_compat"
@@ -52,9 +53,9 @@ def check_compat_mode(value: Any, out: Collector) -> None:
 
 
 def without_version_refusals(findings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the findings with refused versions as warnings only."""
+    """Return the findings with refused versions, and times that bind nobody who goes back, as warnings only."""
     return [
-        {**item, "status": "warn", "severity": "warning"} if item["check"] == UNSAFE_VERSION else item
+        {**item, "status": "warn", "severity": "warning"} if item["check"] in (UNSAFE_VERSION, MEASURING_TIME) else item
         for item in findings
     ]
 

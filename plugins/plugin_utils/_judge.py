@@ -4,7 +4,8 @@
 # PRIVATE to the collection: may change without notice.
 """The canary judge: is the new release worse than the old one, by pairs of the same prompts? docs/canary_judge.md.
 
-What it guarantees, whenever and how often one looks, while the rounds say nothing about each other:
+What it guarantees, whenever and how often one looks, while the rounds say nothing about each other (requests of one
+round may: what comes in groups counts less, see _judge_groups.py):
   fail   a release whose bad share is at most `bad_share_increase_harmless` higher fails in at most 5 of 100 rollouts;
   pass   a release that makes more than `bad_share_increase_max` of the requests worse passes in at most 5 of 100.
 Between the two margins either word may come. What proves neither in the rounds that there are is inconclusive.
@@ -27,20 +28,22 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_decide import
     rise_bounds,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_effects import ratios
+from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_groups import weighted_rounds
 from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_pairs import (
     Limits,
     PairError,
     Round,
     calm_rounds,
     limits_of,
-    pair_round,
     partners,
     same_load,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_power import smallest_found
 
-METHOD = "paired_bets/1"
+METHOD = "paired_bets/2"
 _DISTURBED = "The old release was disturbed in the rounds that this would be held against. Take one more round."
+# Where pairs count less than this, the sentence says so.
+GROUPED = 0.75
 _MEASURE_WORDS = {"ttft": "time to first token", "tpot": "time per output token", "e2el": "time to the whole answer"}
 
 
@@ -69,10 +72,11 @@ def compare(
         # From all rounds before the switch: limits that move from look to look would be a choice by the outcome.
         measured = same_load(old, found[0][0])
         limits = limits_of(measured, tolerances, tier)
-        found = partners(new, calm_rounds(measured, limits))
+        calm = calm_rounds(measured, limits)
+        found = partners(new, calm)
         if not found:
             return _nothing("inconclusive", _DISTURBED)
-        rounds = [pair_round(before, after, limits) for before, after in found]
+        rounds = weighted_rounds(found, calm, limits, tolerances)
     except PairError as error:
         return _nothing("error" if "samples.requests" in str(error) else "inconclusive", f"{_upper(str(error))}.")
     rounds_max = max(rounds_max, len(rounds))
@@ -96,7 +100,7 @@ def _nothing(decision: str, sentence: str) -> dict[str, Any]:
     empty = dict.fromkeys(
         (
             "worse", "better", "worse_by", "bad_share", "rise", "money", "limits_seconds", "median_ratios",
-            "more_pairs", "smallest_found",
+            "more_pairs", "smallest_found", "counted_pairs",
         )
     )  # fmt: skip
     return {
@@ -117,8 +121,10 @@ def _statistics(
     used = rounds[: decision.rounds]
     pairs, worse, better = (sum(getattr(one, key) for one in used) for key in ("size", "worse", "better"))
     shares = [sum(pair[side] for one in used for pair in one.pairs) / pairs for side in (0, 1)]
-    least, most = rise_bounds(used, rounds_max, attempts)
+    proven = tolerances.bad_share_increase_harmless if decision.word == "fail" else None
+    least, most = rise_bounds(used, rounds_max, attempts, proven)
     why = sum((one.why for one in used), Counter[str]())
+    weight = used[-1].weights[0 if decision.word == "fail" else 1]
     statistics: dict[str, Any] = {
         "method": METHOD,
         "decision": decision.word,
@@ -126,6 +132,7 @@ def _statistics(
         "rounds": decision.rounds,
         "rounds_max": rounds_max,
         "pairs": pairs,
+        "counted_pairs": int(pairs * weight),
         "worse": worse,
         "better": better,
         "worse_by": dict(sorted(why.items(), key=lambda item: (-item[1], item[0]))),
@@ -147,7 +154,7 @@ def _statistics(
             [old for old, _new in found[: len(used)]], [new for _old, new in found[: len(used)]], ALPHA
         ),
         "more_pairs": more_pairs(used, tolerances) if decision.word == "inconclusive" else None,
-        "smallest_found": smallest_found(used[0].size, rounds_max, tolerances),
+        "smallest_found": smallest_found(int(used[0].size * used[-1].weights[0]), rounds_max, tolerances),
     }
     return {**statistics, "sentence": sentence_of(statistics, limits)}
 
@@ -162,6 +169,8 @@ def sentence_of(statistics: Mapping[str, Any], limits: Limits) -> str:
         counted += f", mostly by {about}" if len(statistics["worse_by"]) > 1 else f", by {about}"
         if main in limits.told:
             counted += f" ({limits.told[main]})"
+    if statistics["counted_pairs"] < GROUPED * pairs:
+        counted += f"; slow requests come in groups, so {pairs} pairs count as {statistics['counted_pairs']}"
     rise = statistics["rise"]
     percent = f"{statistics['certainty']:.0%}".replace("%", " %")
     most = f"with {percent} certainty at most {_points(rise['upper'])} more requests are bad than before"

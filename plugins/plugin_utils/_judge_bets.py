@@ -24,18 +24,19 @@ _STAKES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
 _EXPECTED = ((0.0, 0.25), (0.1, 0.15), (0.2, 0.15), (0.35, 0.15), (0.5, 0.15), (0.7, 0.15))
 
 
-def harm_money(differences: Iterable[int], margin: float, enough: float) -> float:
+def harm_money(differences: Iterable[int], margin: float, enough: float, weight: float = 1.0) -> float:
     """Return the money won against "the new release is at most `margin` worse", betting on one pair after the other.
 
-    The play ends when `enough` is reached, and then gives exactly that.
+    The play ends when `enough` is reached, and then gives exactly that. weight: what one pair counts, see
+    _judge_groups.py; each player's gain is taken to this power.
     """
-    return _harm_money(tuple(differences), margin, enough)
+    return _harm_money(tuple(differences), margin, enough, weight)
 
 
 # Every look plays the rounds before it again.
 @lru_cache(maxsize=256)
-def _harm_money(differences: tuple[int, ...], margin: float, enough: float) -> float:
-    players = [_factors(part / (1 + margin), margin) for part in _STAKES]
+def _harm_money(differences: tuple[int, ...], margin: float, enough: float, weight: float) -> float:
+    players = [_factors(part / (1 + margin), margin, weight) for part in _STAKES]
     logs = [0.0] * len(players)
     same = 0
 
@@ -56,9 +57,13 @@ def _harm_money(differences: tuple[int, ...], margin: float, enough: float) -> f
     return math.exp(min(math.log(enough), _average(settled())))
 
 
-def _factors(stake: float, margin: float) -> tuple[float, float, float]:
+def _factors(stake: float, margin: float, weight: float) -> tuple[float, float, float]:
     """Return the logarithms of what the money is multiplied by after +1, 0 and -1."""
-    return (math.log1p(stake * (1 - margin)), math.log1p(-stake * margin), math.log1p(-stake * (1 + margin)))
+    return (
+        weight * math.log1p(stake * (1 - margin)),
+        weight * math.log1p(-stake * margin),
+        weight * math.log1p(-stake * (1 + margin)),
+    )
 
 
 def _average(logs: Sequence[float]) -> float:
@@ -67,8 +72,11 @@ def _average(logs: Sequence[float]) -> float:
     return top + math.log(sum(math.exp(log - top) for log in logs) / len(logs))
 
 
-def acceptance_money(pairs: int, worse: int, share: float) -> float:
-    """Return the money won against "at least `share` of the pairs get worse", after so many pairs."""
+def acceptance_money(pairs: float, worse: float, share: float) -> float:
+    """Return the money won against "at least `share` of the pairs get worse", after so many pairs.
+
+    Pairs of which each counts less than one are given as what they count together.
+    """
     logs = []
     for part, weight in _EXPECTED:
         expected = part * share
@@ -80,12 +88,12 @@ def acceptance_money(pairs: int, worse: int, share: float) -> float:
     return math.exp(min(700.0, top + math.log(sum(math.exp(log - top) for log in logs))))
 
 
-def no_rise_money(differences: Iterable[int], share: float, enough: float) -> float:
+def no_rise_money(differences: Iterable[int], share: float, enough: float, weight: float = 1.0) -> float:
     """Return the money won against "bad requests rise by at least `share`", betting on one pair after the other.
 
     It gains from pairs that got better, too. The play ends when `enough` is reached, and then gives exactly that.
     """
-    return harm_money((-difference for difference in differences), -share, enough)
+    return harm_money((-difference for difference in differences), -share, enough, weight)
 
 
 def turning_point(holds: Callable[[float], bool], no: float, yes: float) -> float:

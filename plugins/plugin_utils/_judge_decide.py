@@ -30,6 +30,7 @@ ROUNDS_TO_FAIL = 2
 STRICT_PART = 0.7
 _NO_RISE_CAP = math.sqrt(NEEDED / (1 - STRICT_PART))
 _ROUNDING = 1 - 1e-9
+_PLAY_ON = 1e300
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,22 @@ def round_cap(rounds_max: int) -> float:
     return NEEDED ** (1 / min(ROUNDS_TO_FAIL, max(1, rounds_max)))
 
 
-def money_worse(rounds: Sequence[Round], margin: float, rounds_max: int) -> float:
-    """Return the money won against "bad requests rise by at most `margin`"."""
+def money_worse(rounds: Sequence[Round], margin: float, rounds_max: int, at_the_end: bool = False) -> float:
+    """Return the money won against "bad requests rise by at most `margin`".
+
+    A round's play ends when it has won enough; at_the_end: it goes on, and what is left after the last pair counts.
+    """
     cap = round_cap(rounds_max)
-    return math.prod(harm_money(one.differences, margin, cap) for one in rounds)
+    enough = _PLAY_ON if at_the_end else cap
+    return math.prod(min(cap, harm_money(one.differences, margin, enough, rounds[-1].weights[0])) for one in rounds)
 
 
 def money_acceptable(rounds: Sequence[Round], share: float) -> float:
     """Return the money won against "bad requests rise by `share` or more"."""
-    pairs, worse = sum(len(one.pairs) for one in rounds), sum(one.worse for one in rounds)
-    rise = math.prod(no_rise_money(one.differences, share, _NO_RISE_CAP) for one in rounds)
-    return STRICT_PART * acceptance_money(pairs, worse, share) + (1 - STRICT_PART) * rise
+    weight = rounds[-1].weights[1] if rounds else 1.0
+    pairs, worse = sum(one.size for one in rounds), sum(one.worse for one in rounds)
+    rise = math.prod(no_rise_money(one.differences, share, _NO_RISE_CAP, weight) for one in rounds)
+    return STRICT_PART * acceptance_money(weight * pairs, weight * worse, share) + (1 - STRICT_PART) * rise
 
 
 def decide(rounds: Sequence[Round], tolerances: Tolerances, rounds_max: int, attempts: int = 1) -> Decision:
@@ -77,16 +83,20 @@ def decide(rounds: Sequence[Round], tolerances: Tolerances, rounds_max: int, att
     return Decision("inconclusive", len(rounds), bad, good)
 
 
-def rise_bounds(rounds: Sequence[Round], rounds_max: int, attempts: int = 1) -> tuple[float | None, float]:
+def rise_bounds(
+    rounds: Sequence[Round], rounds_max: int, attempts: int = 1, proven: float | None = None
+) -> tuple[float | None, float]:
     """Return (least, most) by which bad requests rise, each with certainty 1 - ALPHA, whenever one looks.
 
-    The most is below the tolerated rise exactly when the verdict may be pass, the least above the harmless one exactly
-    when it may be fail. None: nothing can be said, because no round alone can prove a harm.
+    The most is below the tolerated rise exactly when the verdict may be pass. The least takes every round as it ended:
+    worse pairs that came early by luck would make it larger than what all pairs together show. proven: the harmless
+    rise, where the verdict is fail; the least is not below it. None: nothing can be said, because no round alone can
+    prove a harm.
     """
     looks = range(1, len(rounds) + 1)
 
     def proves_more_than(margin: float) -> bool:
-        return any(money_worse(rounds[:look], margin, rounds_max) >= NEEDED * _ROUNDING for look in looks)
+        return any(money_worse(rounds[:look], margin, rounds_max, True) >= NEEDED * _ROUNDING for look in looks)
 
     def proves_less_than(share: float) -> bool:
         return any(money_acceptable(rounds[:look], share) >= NEEDED * attempts * _ROUNDING for look in looks)
@@ -95,18 +105,22 @@ def rise_bounds(rounds: Sequence[Round], rounds_max: int, attempts: int = 1) -> 
     pairs = sum(one.size for one in rounds)
     seen = sum(one.worse - one.better for one in rounds) / pairs if pairs else 0.0
     least = min(seen, turning_point(proves_more_than, 0.999, -0.9)) if proves_more_than(-0.9) else None
+    if proven is not None:
+        least = max(least, proven) if least is not None else proven
     most = turning_point(proves_less_than, 0.0, 0.999) if proves_less_than(0.999) else 1.0
     return least, max(seen, most)
 
 
 def more_pairs(rounds: Sequence[Round], tolerances: Tolerances) -> int | None:
     """Return how many more pairs would let it pass, if worse ones stay as frequent as they are; None if none would."""
-    pairs, worse = sum(len(one.pairs) for one in rounds), sum(one.worse for one in rounds)
+    pairs, worse = sum(one.size for one in rounds), sum(one.worse for one in rounds)
     share = tolerances.bad_share_increase_max
     if not pairs or worse / pairs >= 0.9 * share:
         return None
+    weight = rounds[-1].weights[1]
     for more in range(10, 20 * pairs + 1000, 10):
         total = pairs + more
-        if STRICT_PART * acceptance_money(total, math.ceil(worse * total / pairs), share) >= NEEDED:
+        expected = math.ceil(worse * total / pairs)
+        if STRICT_PART * acceptance_money(weight * total, weight * expected, share) >= NEEDED:
             return more
     return None

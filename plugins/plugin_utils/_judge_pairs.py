@@ -53,6 +53,8 @@ class Round:
 
     pairs: tuple[tuple[bool, bool], ...]
     why: Counter[str] = field(default_factory=Counter)
+    # What one pair counts by all that is known after this round: as a proof of harm, and of none. See _judge_groups.py.
+    weights: tuple[float, float] = (1.0, 1.0)
 
     @property
     def differences(self) -> list[int]:

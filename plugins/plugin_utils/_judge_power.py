@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
+from statistics import NormalDist
+from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._verdict import Tolerances
 from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_decide import decide
-from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_pairs import Round
+from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_groups import weighted_rounds
+from ansible_collections.local_llm.ops.plugins.plugin_utils._judge_pairs import Round, calm_rounds, limits_of
 
 POWER = 0.9
 # The share of bad requests that is assumed on the old release.
@@ -51,6 +55,66 @@ def chances(
     count = Counter(word for word, _rounds in results)
     shares = {word: count[word] / rollouts for word in WORDS}
     return {**shares, "rounds": sum(number for _word, number in results) / rollouts}
+
+
+# The median of the latencies that are played.
+_MEDIAN_SECONDS = 0.03
+
+
+def latency_chances(
+    spread: float,
+    memory: float,
+    rise: float,
+    requests: int,
+    rounds: int,
+    floor: float = 0.0,
+    rollouts: int = 200,
+    seed: int = 1,
+) -> dict[str, float]:
+    """Return how often each word comes for lognormal latencies that hang together; and the mean "rounds".
+
+    spread: standard deviation of the logarithm. memory: correlation of one request with the next. rise: everything
+    becomes slower by the factor that makes so many more requests bad. floor: seconds that count as no slowdown.
+    """
+    generator = random.Random(f"{seed}/{spread}/{memory}/{rise}/{requests}/{rounds}/{floor}")
+    tolerances = Tolerances(ttft_floor_seconds=floor)
+    factor = _factor(spread, rise, floor)
+    count: Counter[str] = Counter()
+    taken = 0
+    for _rollout in range(rollouts):
+        old = [_latencies(generator, spread, memory, 1.0, requests) for _round in range(rounds)]
+        limits = limits_of(old, tolerances, {})
+        calm, found, word = calm_rounds(old, limits), [], "inconclusive"
+        for before in old:
+            after = _latencies(generator, spread, memory, factor, requests)
+            taken += 1
+            if not any(before is one for one in calm):
+                continue
+            found.append((before, after))
+            word = decide(weighted_rounds(found, calm, limits, tolerances), tolerances, rounds).word
+            if word != "inconclusive":
+                break
+        count[word] += 1
+    return {**{word: count[word] / rollouts for word in WORDS}, "rounds": taken / rollouts}
+
+
+def _factor(spread: float, rise: float, floor: float) -> float:
+    """Return by what everything must become slower, for so many more requests to be over the limit."""
+    if not rise:
+        return 1.0
+    normal, p95 = NormalDist(), math.exp(spread * NormalDist().inv_cdf(0.95))
+    limit = max(Tolerances().ratio_max * p95, p95 + floor / _MEDIAN_SECONDS)
+    before = 1 - normal.cdf(math.log(limit) / spread)
+    return limit / math.exp(spread * normal.inv_cdf(1 - before - rise))
+
+
+def _latencies(generator: random.Random, spread: float, memory: float, factor: float, requests: int) -> dict[str, Any]:
+    """Return a round whose TTFT remembers the request before."""
+    state, rows = generator.gauss(0, 1), []
+    for index in range(requests):
+        rows.append([index, None, _MEDIAN_SECONDS * factor * math.exp(spread * state), None, None, 16])
+        state = memory * state + math.sqrt(1 - memory**2) * generator.gauss(0, 1)
+    return {"samples": {"requests": rows}}
 
 
 def smallest_increase(

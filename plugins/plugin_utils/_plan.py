@@ -43,9 +43,10 @@ def build_plan(
 
     desired: {host: {instance: release}} as desired_releases() gives it, hosts in inventory order.
     current: {host: result of llm_release_info}. completed: ids of earlier rollouts that are known to have completed.
-    The plan's "order" lists the hosts with a change, the canary first: a play over these hosts in this order with the
-    same serial makes the plan's "batches". "carried" are hosts with an instance that an interrupted rollout has brought
-    to the release of this one already; it is in no batch for that, and goes back with the others.
+    The plan's "order" lists the hosts with a change, the canary first, then those that an earlier rollout left in the
+    middle: a play over these hosts in this order with the same serial makes the plan's "batches". "carried" are hosts
+    with an instance that an interrupted rollout has brought to the release of this one already; it is in no batch for
+    that, and goes back with the others.
     capacity: {pool: goodput and rate}. Where both are known, a batch takes no more hosts than the others can stand in
     for; "serial" then lists the batches' own sizes. short_pools may lack a host meanwhile; out_of_service: pairs of
     (pool, server) that no client reaches before the rollout; in_service: of those that clients reach, on any host.
@@ -61,9 +62,10 @@ def build_plan(
                 findings.append(_left_over(host, name, found[name]))
     changing = [host for host, entries in hosts.items() if any(entry["action"] != "none" for entry in entries.values())]
     findings = findings + _canary_findings(canary, list(hosts), changing) + serial_findings(serial)
-    order = order_hosts(changing, canary)
+    halted = _halted(known)
+    order = order_hosts(changing, canary, {host for host, _name in halted})
     meant = [] if serial_findings(serial) else batches(order, serial)
-    limits = pool_limits(hosts, capacity or {}, out_of_service, in_service)
+    limits = pool_limits(hosts, capacity or {}, out_of_service, in_service, halted)
     planned = limit_batches(meant, limits)
     findings = findings + capacity_findings(meant, planned, limits, short_pools)
     hosts, carried = with_carried(hosts, known, completed)
@@ -267,6 +269,20 @@ def _service_findings(
 def _state(info: Mapping[str, Any] | None) -> str | None:
     state = info.get("instance_state") if info else None
     return state.get("state") if isinstance(state, Mapping) else None
+
+
+# States of an instance that clients are served in. One without a state is taken to serve, as its unit does.
+_SERVING_STATES = (None, "healthy", "rolled_back_verified")
+
+
+def _halted(known: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> set[tuple[str, str]]:
+    """Return the instances (host, name) that an earlier rollout left in the middle, mostly drained under a lease."""
+    return {
+        (host, name)
+        for host, instances in known.items()
+        for name, info in instances.items()
+        if info.get("armed") or _state(info) not in _SERVING_STATES
+    }
 
 
 def _left_over(host: str, name: str, info: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,17 +24,34 @@ Entries = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Limit:
-    """Most servers of a pool that may be away at the same time, what that rests on, and what each host takes away."""
+    """What limits how many servers of a pool may be away at the same time, and what each host takes away.
 
-    servers: int
+    returning: servers that do not serve now, and will once their host is done.
+    """
+
     in_service: int
     rate: float
     goodput: float
-    taken: Mapping[str, int]
+    taken: Counter[str]
+    returning: Counter[str]
 
     def away(self, batch: Sequence[str]) -> int:
         """Return how many servers are away while these hosts are worked on."""
         return sum(self.taken.get(host, 0) for host in batch)
+
+    def servers(self, done: Sequence[str]) -> int:
+        """Return the most servers that may be away once these hosts are done."""
+        return largest_batch(
+            self.in_service + sum(self.returning.get(host, 0) for host in done), self.rate, self.goodput
+        )
+
+    def exceeded(self, planned: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+        """Return the batches that take too many servers, each after those before it."""
+        return [
+            batch
+            for number, batch in enumerate(planned)
+            if self.away(batch) > self.servers([host for before in planned[:number] for host in before])
+        ]
 
 
 def pool_limits(
@@ -41,31 +59,34 @@ def pool_limits(
     capacity: Mapping[str, Mapping[str, Any]],
     out_of_service: Collection[tuple[str, str]] = (),
     in_service: Collection[tuple[str, str]] = (),
+    halted: Collection[tuple[str, str]] = (),
 ) -> dict[str, Limit]:
     """Return the limit of each pool whose goodput and rate are known.
 
     hosts: the entries of a plan. capacity: {pool: its setting capacity}. out_of_service: (pool, server) that clients do
     not reach before the rollout already; they answer nothing, so they can neither stand in nor be missed. in_service:
-    the same of all that clients reach, also on hosts that are not in this plan (--limit); those stand in too.
+    the same of all that clients reach, also on hosts that are not in this plan (--limit); those stand in too. halted:
+    (host, instance) that an earlier rollout left in the middle: nobody may count on them before they are done.
     """
     limits = {}
     for pool, known in capacity.items():
         rate, goodput = known.get(_RATE), known.get(_GOODPUT)
         if rate is None or goodput is None:
             continue
-        serving = {
+        members = {
             (host, name): entry["action"] != "none"
             for host, entries in hosts.items()
             for name, entry in entries.items()
             if entry["pool"] == pool and entry["from"] is not None and (pool, f"{host}-{name}") not in out_of_service
         }
-        taken: dict[str, int] = {}
-        for (host, _name), moves in serving.items():
-            taken[host] = taken.get(host, 0) + moves
+        serving = members.keys() - set(halted)
+        taken, returning = Counter[str](), Counter[str]()
+        for (host, name), moves in members.items():
+            (taken if (host, name) in serving else returning)[host] += moves
         planned = {f"{host}-{name}" for host, entries in hosts.items() for name in entries}
         others = sum(1 for known_pool, server in in_service if known_pool == pool and server not in planned)
         count = len(serving) + others
-        limits[pool] = Limit(largest_batch(count, rate, goodput), count, rate, goodput, taken)
+        limits[pool] = Limit(count, rate, goodput, taken, returning)
     return limits
 
 
@@ -75,7 +96,8 @@ def limit_batches(planned: Sequence[Sequence[str]], limits: Mapping[str, Limit])
     for batch in planned:
         part: list[str] = []
         for host in batch:
-            if part and any(limit.away([*part, host]) > limit.servers for limit in limits.values()):
+            done = [one for before in result for one in before]
+            if part and any(limit.away([*part, host]) > limit.servers(done) for limit in limits.values()):
                 result.append(part)
                 part = []
             part.append(host)
@@ -92,12 +114,15 @@ def capacity_findings(
 ) -> list[dict[str, Any]]:
     """Return why batches became smaller, and a fault for each pool that cannot spare what one host takes away."""
     found = []
+    everyone = [host for batch in planned for host in batch]
     for pool, limit in limits.items():
         told = (
             f"{limit.in_service} in service, {limit.rate:g} requests/s at {limit.goodput:g} each need "
             f"{replicas_for(limit.rate, limit.goodput)}"
         )
-        if max((limit.away([host]) for batch in planned for host in batch), default=0) > limit.servers:
+        if limit.returning.total():
+            told += f"; {limit.returning.total()} more left by an earlier rollout, counted once done"
+        if limit.exceeded(limited):
             observed = f"{told}; not even one host can be spared"
             if pool in allowed:
                 action = "Requests will wait or get 503 meanwhile, as allowed by name."
@@ -107,9 +132,11 @@ def capacity_findings(
                 found.append(
                     _finding("fail", pool, observed, "a host to spare", f"{action}{ALLOW_VARIABLE}: [{pool}].")
                 )
-        elif any(limit.away(batch) > limit.servers for batch in planned):
+        elif limit.exceeded(planned):
             action = f"Batches are made smaller: {', '.join(str(len(batch)) for batch in limited)}."
-            found.append(_finding("warn", pool, told, f"at most {limit.servers} away at the same time", action))
+            found.append(
+                _finding("warn", pool, told, f"at most {limit.servers(everyone)} away at the same time", action)
+            )
     return found
 
 

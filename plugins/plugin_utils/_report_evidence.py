@@ -157,13 +157,36 @@ QUALITY: dict[str, Any] = {
     "kind": text,
     "suite_sha256": text,
     "items": [
-        {"id": text, "status": text, "match": text, "similarity": number, "sha256": text, "expected_sha256": text}
+        {
+            "id": text,
+            "status": text,
+            "check": text,
+            "critical": flag,
+            "match": text,
+            "similarity": number,
+            "sha256": text,
+            "expected_sha256": text,
+            "reference_status": text,
+        }
     ],
     "passed": number,
     "failed": number,
     "errors": number,
     "pass_share": number,
     "min_pass_share": number,
+    "compared": {
+        "mode": text,
+        "reference": {"engine": text, "engine_version": text, "model": text, "model_revision": text},
+        "pairs": number,
+        "worse": number,
+        "better": number,
+        "p_value": number,
+        "worse_p_value": number,
+        "alpha": number,
+        "verdict": text,
+        "smallest_provable": number,
+    },
+    "reasons": texts,
     "ok": flag,
 }
 _BOUNDS = dict.fromkeys(("estimate", "lower", "upper"), number)
@@ -174,6 +197,7 @@ STATISTICS: dict[str, Any] = {
     "rounds": number,
     "rounds_max": number,
     "pairs": number,
+    "counted_pairs": number,
     "worse": number,
     "better": number,
     "worse_by": counts,

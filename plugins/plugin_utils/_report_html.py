@@ -54,6 +54,7 @@ def render_html(report: dict[str, Any]) -> str:
         "step_words": words.step_words,
         "step_title": words.step_title,
         "measure_words": words.measure_words,
+        "compared_words": compared_words,
         "facts": facts_text,
         "commands": commands,
         "tone": lambda name: "good" if calm and name == "rolled_back_verified" else _TONE.get(str(name), "plain"),
@@ -100,6 +101,26 @@ def _limit(verdict: dict[str, Any] | None, key: str) -> float | None:
         if fits and isinstance(threshold, (int, float)) and threshold > 0:
             return float(threshold)
     return None
+
+
+_AGAINST = {"exact": "word for word against", "checks": "by checks against"}
+
+
+def compared_words(quality: dict[str, Any]) -> str:
+    """Write what golden answers were held against, and what the items that changed prove."""
+    compared = quality["compared"]
+    reference = compared["reference"] or {}
+    origin = " ".join(
+        reference[key] for key in ("engine", "engine_version", "model", "model_revision") if reference.get(key)
+    )
+    told = f"{_AGAINST.get(compared['mode'], 'against')} {origin or 'what was recorded'}: "
+    told += f"{words.figure(compared['worse'])} worse and {words.figure(compared['better'])} better of "
+    told += f"{words.figure(compared['pairs'])} items"
+    if compared["verdict"] in ("regression", "improvement"):
+        return f"{told}, a {compared['verdict']} (McNemar's exact test, p {words.figure(compared['p_value'])})."
+    if compared["verdict"] == "no_proof" and compared["smallest_provable"]:
+        return f"{told}; no proof of a change, which takes {words.figure(compared['smallest_provable'])} on one side."
+    return f"{told}."
 
 
 def facts_text(facts: dict[str, Any]) -> str:

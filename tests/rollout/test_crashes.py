@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,13 @@ from fleet import Client, Fleet
 from rollouts import HOSTS, Rollout, gateway_servers, release_arguments, wait_for
 
 START = Callable[..., Rollout]
+# A measurement that a short lease and a short dead-man leave time for; a longer one is refused.
+SHORT_ROUNDS = {
+    "local_llm_benchmark": {
+        "users": 6, "requests": 150, "warmup_requests": 24, "prompt_tokens": 32, "output_tokens": 16, "max_seconds": 8
+    },
+    "local_llm_drain_timeout_seconds": 20,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("event", ["drained", "switched", "benchmark"])
@@ -76,7 +84,8 @@ def test_hosts_and_gateway_go_back_by_themselves_when_the_controller_never_retur
     fleet: Fleet, client: Client, rollout: START, other_release: list[str], settled: Callable[[], None]
 ) -> None:
     before = fleet.releases()
-    one = rollout(*other_release, "-e", "local_llm_commit_timeout_seconds=40", "-e", "local_llm_lease_seconds=60")
+    times = {"local_llm_commit_timeout_seconds": 40, "local_llm_lease_seconds": 60, **SHORT_ROUNDS}
+    one = rollout(*other_release, "-e", json.dumps(times))
     one.wait_event("switched", "gpu1")
     one.kill()
     assert fleet.releases()["gpu1"]["armed"]
@@ -105,7 +114,8 @@ def test_host_that_is_lost_in_batch_two_stops_the_rollout_and_goes_back_when_it_
     bring_back: str,
 ) -> None:
     before = fleet.releases()
-    one = rollout(*other_release, "-e", "local_llm_commit_timeout_seconds=60", "-e", "local_llm_lease_seconds=100")
+    times = {"local_llm_commit_timeout_seconds": 60, "local_llm_lease_seconds": 100, **SHORT_ROUNDS}
+    one = rollout(*other_release, "-e", json.dumps(times))
     one.wait_event("switched", "gpu2")
     fleet.lab_command(lose, "gpu2")
     done = one.finish()

@@ -96,6 +96,45 @@ def test_the_filter_names_what_is_wrong(goodput: Any, options: dict[str, Any], w
         plan_filter(goodput, **options)
 
 
+def prometheus(*values: str, series: int = 1) -> dict[str, Any]:
+    """What Prometheus answers to a query for one value, or for a range of them."""
+    points = [[1795000000 + 604800 * week, value] for week, value in enumerate(values)]
+    one = {"metric": {}, "value": points[0]} if len(points) == 1 else {"metric": {}, "values": points}
+    return {"status": "success", "data": {"resultType": "vector", "result": [one] * series}}
+
+
+@pytest.mark.parametrize("peak", [50, prometheus("50"), prometheus("47.5", "50", "12"), {"kind": "benchmark"}])
+def test_the_peak_may_be_what_measured_it(peak: Any) -> None:
+    if isinstance(peak, dict) and peak.get("kind"):
+        peak = {**a_capacity_benchmark(8.0), "requests_per_second": 50.0}
+    assert plan_filter(8, peak_requests_per_second=peak)["replicas"]["needed"] == 10
+
+
+def test_weekly_peaks_may_be_an_answer_of_prometheus() -> None:
+    peaks = ["45.2", "44.8", "46.9", "46.1", "47.8"]
+    asked, listed = (
+        plan_filter(8, peak_requests_per_second=50, weekly_peaks=given)["growth"]
+        for given in (prometheus(*peaks), [float(peak) for peak in peaks])
+    )
+    assert asked == listed
+
+
+@pytest.mark.parametrize(
+    ("peak", "word"),
+    [
+        (prometheus("1", series=2), "2 series; ask for one"),
+        (prometheus("1", series=0), "0 series"),
+        (prometheus("NaN"), "has no requests in that time"),
+        ({"status": "error", "error": "parse error", "data": None}, "parse error"),
+        ("50", "is no number"),
+        ({**a_capacity_benchmark(8.0), "valid": False}, "it is not valid"),
+    ],
+)
+def test_a_peak_that_is_none_is_named(peak: Any, word: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=f"peak_requests_per_second: .*{re.escape(word)}"):
+        plan_filter(8, peak_requests_per_second=peak)
+
+
 @pytest.mark.parametrize(
     ("listed", "word"),
     [

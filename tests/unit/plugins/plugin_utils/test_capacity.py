@@ -175,6 +175,12 @@ def test_the_smallest_goodput_of_the_reports_counts() -> None:
     assert goodput_of_reports(reports) == (8.0, "benchmark gpu2-chat, the smallest of 2")
 
 
+def test_a_search_that_met_no_limit_is_told_as_a_lower_bound() -> None:
+    search = {"rate_per_second": 64.0, "ended": "limited_by_max_rate"}
+    _rate, source = goodput_of_reports({"a": {**a_capacity_benchmark(8), "search": search}})
+    assert source == "benchmark a, at least: the search ended at its max_rate"
+
+
 @pytest.mark.parametrize(
     ("reports", "word"),
     [
@@ -182,6 +188,11 @@ def test_the_smallest_goodput_of_the_reports_counts() -> None:
         ({"a": {"kind": "quality"}}, "benchmark a: it is no benchmark report"),
         ({"a": a_capacity_benchmark(None)}, "measured no goodput"),
         ({"a": a_capacity_benchmark(0.0)}, "measured no goodput"),
+        ({"a": {**a_capacity_benchmark(8), "search": None}}, "only one load; search for the highest rate"),
+        (
+            {"a": {**a_capacity_benchmark(8), "search": {"rate_per_second": 8.0, "ended": "stopped"}}},
+            "ended before its rate of 8/s was confirmed .stopped.; raise max_seconds",
+        ),
         ({"a": {**a_capacity_benchmark(8), "valid": False, "invalid_reasons": ["client too slow"]}}, "client too slow"),
     ],
 )

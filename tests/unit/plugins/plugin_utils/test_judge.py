@@ -24,13 +24,14 @@ SUMMARY = dict.fromkeys(("p50", "p90", "p95", "p99", "mean", "min", "max"), 0.05
 def report(
     ttft: float = 0.05, seed: int = 1, slow: int = 0, failed: int = 0, requests: int = 150, **changes: Any
 ) -> dict[str, Any]:
-    """A report whose last requests are slow or failed; TTFT of the others varies by a tenth."""
+    """A report in which some requests, far apart, are slow or failed; TTFT of the others varies by a tenth."""
     rows: list[list[Any]] = []
     for index in range(requests):
-        if index >= requests - failed:
+        place = index * 67 % requests
+        if place >= requests - failed:
             rows.append([index, "timeout", None, None, None, None])
             continue
-        value = ttft * (1 + 0.001 * (index % 100)) + (0.5 if index >= requests - failed - slow else 0.0)
+        value = ttft * (1 + 0.001 * (index * 37 % 100)) + (0.5 if place >= requests - failed - slow else 0.0)
         rows.append([index, None, round(value, 6), 0.01, round(value + 0.15, 6), 16])
     good = requests - failed
     return {

@@ -91,6 +91,41 @@ def test_a_server_out_of_service_cannot_stand_in_and_is_not_missed() -> None:
     assert not told(plan(current=only, capacity=known(72), out_of_service=away), "fail")
 
 
+def halted(*numbers: int, state: str = "verifying", count: int = 10) -> dict[str, Any]:
+    armed = {"revert_to": "a" * 12} if state == "verifying" else None
+    left = running(NEW, armed=armed, instance_state={"state": state})
+    return {f"gpu{n}": {"instances": [left if n in numbers else running()]} for n in range(1, count + 1)}
+
+
+def test_a_host_that_a_rollout_left_in_the_middle_cannot_stand_in_before_it_is_done() -> None:
+    # Ten need seven: with two of them halted one may be away, and three once these two are done.
+    made = plan(current=halted(9, 10), capacity=known(50), serial=("100%",))
+    assert sizes(made) == [3, 3, 3, 1] and made["order"][:2] == ["gpu9", "gpu10"]
+    (line,) = told(made, "warn")
+    assert "8 in service" in line and "2 more left by an earlier rollout, counted once done" in line
+    # Where they do not move, they never stand in.
+    kept = {**halted(9, 10, state="rollback_failed"), "gpu9": {"instances": [running(NEW, instance_state={})]}}
+    kept["gpu10"] = {"instances": [running(NEW, instance_state={"state": "rollback_failed"})]}
+    assert sizes(plan(current=kept, capacity=known(50), serial=("100%",))) == [2, 2, 2, 2]
+
+
+def test_a_pool_that_misses_only_what_this_rollout_brings_back_is_not_refused() -> None:
+    made = plan(8, current=halted(7, 8, count=8), capacity=known(50), serial=("100%",))
+    assert not told(made, "fail")
+    assert made["batches"] == [["gpu7", "gpu8"], *([f"gpu{n}"] for n in range(1, 7))]
+
+
+@pytest.mark.parametrize("state", ["healthy", "rolled_back_verified"])
+def test_a_host_that_went_back_as_it_should_keeps_its_place_and_counts(state: str) -> None:
+    current = {f"gpu{n}": {"instances": [running(instance_state={"state": state})]} for n in range(1, 11)}
+    made = plan(current=current, capacity=known(50), serial=("100%",))
+    assert (sizes(made), made["order"][0]) == ([3, 3, 3, 1], "gpu1")
+
+
+def test_the_canary_goes_before_the_hosts_that_were_left() -> None:
+    assert plan(current=halted(9), canary="gpu3")["order"][:3] == ["gpu3", "gpu9", "gpu1"]
+
+
 def test_with_limit_the_hosts_that_are_left_out_stand_in_too() -> None:
     others = {("chat", f"gpu{number}-chat") for number in range(1, 11)} | {("code", "gpu11-code")}
     assert sizes(plan(2, capacity=known(50), in_service=others, serial=("100%",))) == [2]
@@ -130,6 +165,9 @@ def test_in_service_is_what_every_gateway_sends_to() -> None:
 
     infos = {"gw1": table(a="ready", b="ready", c="ready"), "gw2": table(a="ready", b="drain"), "gw3": {"failed": True}}
     assert in_service(infos) == {("chat", "a")}
+    # What was drained under a lease was in service before, and is not now.
+    leased = {"pool": "chat", "server": "d", "admin_state": "drain", "lease": {"before": {"state": "ready"}}}
+    assert in_service({"gw1": {"servers": [leased]}}) == out_of_service({"gw1": {"servers": [leased]}}) == set()
     assert in_service({}) == set()
 
 

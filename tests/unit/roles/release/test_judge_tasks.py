@@ -34,7 +34,7 @@ PAIRS_FAIL = {
 
 def play(place: Path, tasks: list[dict[str, Any]], **variables: Any) -> Any:
     """Run tasks beside copies of the role's, and return what they left in `told`."""
-    for name in ("judge.yml", "judge_way_back.yml"):
+    for name in ("judge.yml", "judge_way_back.yml", "measure_longer.yml"):
         (place / name).write_text((TASKS / name).read_text(encoding="utf-8"), encoding="utf-8")
     measured = "{{ _release_rounds + [_test_rounds[_release_round | int - 1]] }}"
     stub = [{"name": "Measure", "ansible.builtin.set_fact": {"_release_rounds": measured}}]
@@ -42,7 +42,8 @@ def play(place: Path, tasks: list[dict[str, Any]], **variables: Any) -> Any:
     known = {
         "_release_instance": {"name": "chat", "slo_tier": "lab"}, "_release_quality_result": {"report": QUALITY},
         "local_llm_slo_tiers": {"lab": {"ttft_p95_max_seconds": 1.0}}, "_release_tolerances": {},
-        "_release_benchmark": {"rounds": 4, "pause_seconds": 0}, "_release_commit_timeout_seconds": 1800,
+        "_release_benchmark": {"rounds": 4, "pause_seconds": 0, "max_seconds": 120},
+        "_release_commit_timeout_seconds": 1800,
         "ansible_python_interpreter": sys.executable, **variables,
     }  # fmt: skip
     told = place / "told.json"
@@ -79,6 +80,49 @@ def test_a_round_that_was_measured_is_judged_also_when_there_is_no_time_for_anot
         _release_baselines={"chat": [report(seed=seed) for seed in (1, 2, 3, 4)]},
     )  # fmt: skip
     assert found == {"word": "fail", "rounds": 2, "judged": 2, "kept": 2, "of_instance": "fail"}
+
+
+def grouped(seed: int) -> dict[str, Any]:
+    """A round in which the slow requests come in tens, and close to their limit."""
+    made = report(seed=seed, ttft=0.5)
+    rows = [[*row[:2], 0.5 if row[0] // 10 % 10 else 0.6, 0.001, *row[4:]] for row in made["samples"]["requests"]]
+    return {**made, "samples": {"requests": rows}}
+
+
+@pytest.mark.parametrize(
+    ("make", "seconds", "rounds"),
+    [(grouped, 1.0, 6), (grouped, 100.0, 4), (lambda seed: report(seed=seed), 1.0, 4)],
+    ids=["quick and in groups", "slow and in groups", "alone"],
+)
+def test_a_quick_server_whose_slow_requests_come_in_groups_is_measured_longer(
+    tmp_path: Path, make: Any, seconds: float, rounds: int
+) -> None:
+    made = [{**make(seed), "duration_seconds": seconds} for seed in range(1, 17)]
+    begun: dict[str, Any] = {"ansible.builtin.set_fact": {"_release_rounds": made[:4]}}
+    tasks = [begun, {"ansible.builtin.include_tasks": "measure_longer.yml"}]
+    found = play(tmp_path, tasks, told="{{ _release_rounds | length }}", _test_rounds=made)
+    assert found == rounds
+
+
+def test_the_new_release_gets_as_many_rounds_as_the_old_one_had(tmp_path: Path) -> None:
+    made = [{**grouped(seed), "duration_seconds": 1.0} for seed in range(1, 17)]
+    tasks = [begin(made), {"ansible.builtin.include_tasks": "judge.yml"}]
+    told = ["{{ _release_rounds | length }}", "{{ _release_verdict.verdict.statistics.decision }}"]
+    found = play(tmp_path, tasks, told=told, _test_rounds=made, _release_baselines={"chat": made[:6]})
+    assert found == [5, "pass"]
+
+
+@pytest.mark.parametrize(("phase", "number", "same_as"), [("baseline", 7, 7), ("new", 7, 7), ("rollback", 9, 1)])
+def test_each_round_has_prompts_of_its_own_and_the_way_back_begins_again(
+    tmp_path: Path, phase: str, number: int, same_as: int
+) -> None:
+    task = yaml.safe_load((TASKS / "measure_round.yml").read_text(encoding="utf-8"))[0]
+    tell = {"ansible.builtin.set_fact": {"told": task["local_llm.ops.llm_benchmark"]["seed"]}, "vars": task["vars"]}
+    found = play(
+        tmp_path, [tell], told=None, _test_rounds=[], _release_phase=phase, _release_round=number,
+        _release_rollout_id="r1", _release_baselines={} if phase == "baseline" else {"chat": list(range(8))},
+    )  # fmt: skip
+    assert int(found) % 100 == same_as
 
 
 def test_no_setting_lets_a_release_pass_without_a_baseline(tmp_path: Path) -> None:
