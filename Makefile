@@ -17,7 +17,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
 # A comma begins a lane; lanes run side by side. Linters first, so that the machine images are there when they are needed.
 PARTS ?= lint sanity unit browser molecule gpu-tests engine-tests , rollout-tests
 
-.PHONY: help setup venvs lint sanity unit browser molecule engine-tests gpu-tests rollout-tests demo lab-up lab-down lab-list test build clean
+.PHONY: help setup venvs dashboards lint sanity unit browser molecule engine-tests gpu-tests rollout-tests monitoring-tests demo lab-up lab-down lab-list test build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -52,8 +52,14 @@ gpu-tests: setup ## health, recovery and rollouts with fake GPUs on real machine
 rollout-tests: setup ## upgrades, good and bad, on real machines; for pytest: make rollout-tests ARGS="-k power"
 	@EXTRA="$(EXTRA)" tools/rollout_tests.sh $(ARGS)
 
+monitoring-tests: setup ## a real Prometheus watches a fleet while things break; for pytest: make monitoring-tests ARGS="-k disk"
+	@EXTRA="$(EXTRA)" tools/monitoring_tests.sh $(ARGS)
+
 test: setup ## everything that CI checks, with a table of seconds at the end; less: make test PARTS="lint unit"
 	@python3 tools/run_parts.py $(PARTS)
+
+dashboards: venvs ## write the Grafana dashboards again, from tools/dashboards and the alerts
+	@PYTHONPATH="$(BUILD)/collections" $(PYTHON) -m ansible_collections.local_llm.ops.tools.dashboards $(ARGS)
 
 demo: setup ## a fleet on this machine, one good upgrade and three bad ones under load, with reports
 	@[ -f tests/lab/demo.py ] || { echo "error: tests/lab/demo.py is missing" >&2; exit 1; }

@@ -22,7 +22,9 @@ export MOLECULE_GLOB="molecule/*/molecule.yml"
 
 # A scenario has one lab on this machine: two runs of it at once would end each other's machines.
 run_scenario() {
-    local lock=/run/lock/local-llm-molecule-$1
+    local lock=/run/lock/local-llm-molecule-$1 lab=m${1//_/}
+    # Names of labs become names of machines and of network interfaces: 12 letters and digits.
+    export LOCAL_LLM_MOLECULE_LAB=${lab:0:12}
     (
         flock --nonblock 9 || die "another run of scenario $1 holds $lock; wait for it to end"
         # The machines outlive a step, so they must not inherit the lock.

@@ -325,7 +325,7 @@ def read_topology(reader: Reader, handles: list[Any]) -> list[dict[str, Any]]:
     return pairs
 
 
-def _init(reader: Reader) -> int | None:
+def open_nvml(reader: Reader) -> int | None:
     """Initialise NVML and return the number of GPUs; None after having said why there is none."""
     for name in ("nvmlInit", "nvmlDeviceGetCount"):
         reader.calling(name)
@@ -365,7 +365,7 @@ def _read_all(reader: Reader) -> None:
         reader.say(failed="import", code=None, name=None, error=str(error))
         return
     reader.nvml = pynvml
-    count = _init(reader)
+    count = open_nvml(reader)
     if count is None:
         return
     driver = text(reader.read("nvmlSystemGetDriverVersion"))

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role monitoring leaves on a host: real Prometheus, real Alertmanager, files that both take."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from testinfra.host import Host
+
+testinfra_hosts = ["ansible://monitoring"]
+PLACE = "/etc/prometheus/local_llm"
+SECRETS = tuple(f"scrape-secret-{number}" for number in range(1, 5))
+
+
+def address(host: Host) -> str:
+    return str(host.ansible.get_variables()["ansible_host"])
+
+
+def ask(host: Host, port: int, path: str) -> Any:
+    script = "import sys,urllib.request as u;print(u.urlopen(sys.argv[1],timeout=10).read().decode())"
+    return json.loads(host.check_output(f"python3 -c '{script}' 'http://{address(host)}:{port}{path}'"))
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize(("unit", "port"), [("prometheus", 9090), ("prometheus-alertmanager", 9093)])
+def test_it_listens_on_the_private_address_and_never_did_on_another(host: Host, unit: str, port: int) -> None:
+    found = host.check_output("ss -Hltn")
+    assert f"{address(host)}:{port}" in found
+    for other in ("0.0.0.0", "*", "[::]", "127.0.0.1"):
+        assert f"{other}:{port}" not in found
+    assert ":9094" not in found
+    log = host.check_output(f"journalctl --unit {unit} --output cat --no-pager")
+    listened = [line for line in log.splitlines() if "istening on" in line]
+    assert listened
+    assert all(f"{address(host)}:{port}" in line for line in listened), listened
+
+
+@pytest.mark.parametrize("unit", ["prometheus", "prometheus-alertmanager"])
+def test_it_runs_now_and_at_boot(host: Host, unit: str) -> None:
+    assert host.service(unit).is_running
+    assert host.service(unit).is_enabled
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "promtool check config prometheus.yml",
+        "promtool check rules rules/local_llm_rules.yml",
+        "promtool test rules tests/local_llm_rules_test.yml",
+        "amtool check-config alertmanager.yml",
+    ],
+)
+def test_the_installed_files_pass_their_own_tools(host: Host, command: str) -> None:
+    host.run_expect([0], f"cd {PLACE} && {command}")
+
+
+def test_targets_carry_what_the_hosts_run(host: Host) -> None:
+    targets = {
+        one["labels"]["server"]: one
+        for one in json.loads(host.file(f"{PLACE}/targets/local_llm_engine.json").content_string)
+    }
+    assert targets["gpu1-chat"] == {
+        "targets": ["192.0.2.11:8001"],
+        "labels": {
+            "host": "gpu1", "server": "gpu1-chat", "pool": "chat", "engine": "llamacpp", "model": "tiny-old",
+            "release": "aaaaaaaaaaaa",
+        },
+    }  # fmt: skip
+    assert targets["gpu2-chat"]["labels"]["release"] == "unknown"
+    assert sorted(targets) == ["gpu1-chat", "gpu1-code", "gpu2-chat", "gpu2-code"]
+
+
+def test_prometheus_found_the_targets_of_every_job(host: Host) -> None:
+    def jobs() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for one in ask(host, 9090, "/api/v1/targets?state=active")["data"]["activeTargets"]:
+            found[one["scrapePool"]] = found.get(one["scrapePool"], 0) + 1
+        return found
+
+    wanted = {
+        "local_llm_engine": 4, "local_llm_gateway": 1, "local_llm_node": 5, "local_llm_gpu": 2,
+        "local_llm_prometheus": 2, "local_llm_alertmanager": 2, "own": 1,
+    }  # fmt: skip
+    wait_for(lambda: jobs() == wanted, "all targets are found")
+
+
+def test_prometheus_scrapes_itself_and_sends_to_its_alertmanager(host: Host) -> None:
+    def up() -> dict[str, str]:
+        answer = ask(host, 9090, "/api/v1/query?query=up")["data"]["result"]
+        here = [one for one in answer if one["metric"].get("instance", "").startswith(f"{address(host)}:")]
+        return {one["metric"]["job"]: one["value"][1] for one in here}
+
+    wait_for(lambda: up().get("local_llm_prometheus") == "1", "Prometheus is up for itself")
+    wait_for(lambda: up().get("local_llm_alertmanager") == "1", "Alertmanager is up")
+    there = ask(host, 9090, "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+    assert [one["url"] for one in there] == [f"http://{address(host)}:9093/api/v2/alerts"]
+
+
+def test_error_budgets_are_kept_for_longer_than_they_count(host: Host) -> None:
+    flags = ask(host, 9090, "/api/v1/status/flags")["data"]
+    assert flags["storage.tsdb.retention.time"] in ("40d", "960h")
+    assert flags["web.enable-admin-api"] == "false"
+
+
+def test_secrets_are_in_files_that_others_cannot_read_and_nowhere_else(host: Host) -> None:
+    assert host.file(f"{PLACE}/secrets/local_llm_node.password").content_string == SECRETS[0]
+    assert host.file(f"{PLACE}/secrets/local_llm_engine.token").content_string == SECRETS[1]
+    for path in host.check_output(f"find {PLACE} -type f -not -name '.loaded-*'").split():
+        assert host.file(path).mode == 0o640, path
+        assert (host.file(path).user, host.file(path).group) == ("root", "prometheus"), path
+    places = ["cat /proc/[0-9]*/cmdline | tr '\\0' ' '", "journalctl --no-pager", f"cat {PLACE}/prometheus.yml"]
+    for place in places:
+        found = host.check_output(place)
+        assert not [secret for secret in SECRETS if secret in found], place
+    assert "scrape-secret" not in json.dumps(ask(host, 9090, "/api/v1/status/config"))
+
+
+def test_a_host_that_is_down_silences_what_follows_from_it(host: Host) -> None:
+    config = yaml.safe_load(host.file(f"{PLACE}/alertmanager.yml").content_string)
+    rule = config["inhibit_rules"][0]
+    assert rule["source_matchers"] == ['alertname="LocalLlmHostDown"']
+    assert "LocalLlmInstanceDown" in rule["target_matchers"][0]
+    assert rule["equal"] == ["host"]
+
+
+def test_alerts_take_the_routes_of_the_operator(host: Host) -> None:
+    base = f"amtool config routes test --config.file {PLACE}/alertmanager.yml"
+    assert host.check_output(f"{base} severity=critical") == "mail"
+    assert host.check_output(f"{base} severity=warning") == "team"
+
+
+def test_a_change_is_reloaded_and_not_restarted(host: Host) -> None:
+    before = host.check_output("systemctl show -p InvocationID --value prometheus")
+    host.run_expect([0], f"touch {PLACE}/prometheus.yml && systemctl reload prometheus")
+    assert host.check_output("systemctl show -p InvocationID --value prometheus") == before
