@@ -96,7 +96,7 @@ replicas: "{{ (8 | local_llm.ops.capacity_plan(peak_requests_per_second=50)).rep
 batch: "{{ (report | local_llm.ops.capacity_plan(peak_requests_per_second=20, replicas=4)).rollout.largest_batch }}"
 
 # The peak of the last week as Prometheus has it (uri: url http://prometheus:9090/api/v1/query?query=...)
-replicas: "{{ (8 | local_llm.ops.capacity_plan(peak_requests_per_second=asked.json)).replicas.needed }}"
+replicas_of_last_week: "{{ (8 | local_llm.ops.capacity_plan(peak_requests_per_second=asked.json)).replicas.needed }}"
 """
 
 RETURN = r"""

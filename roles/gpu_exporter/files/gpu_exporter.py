@@ -177,7 +177,7 @@ def make_server(options: dict[str, Any], application: Application, credentials: 
 
         def server_bind(self) -> None:
             TCPServer.server_bind(self)  # not that of HTTPServer, which asks the DNS for our name and may wait long
-            self.server_name, self.server_port = self.server_address[:2]
+            self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
             self.setup_environ()
 
         def process_request(self, request: Any, client_address: Any) -> None:
@@ -213,7 +213,7 @@ def make_server(options: dict[str, Any], application: Application, credentials: 
         options["listen_address"], options["port"], type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     Server.address_family = family
-    server = Server(address[:2], Handler)
+    server = Server((str(address[0]), int(address[1])), Handler)
     server.set_app(application)
     if options["tls"] and credentials is not None:
         import ssl
