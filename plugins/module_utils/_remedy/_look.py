@@ -22,7 +22,6 @@ from ansible_collections.local_llm.ops.plugins.module_utils._release_systemd imp
 OOM_MESSAGE_ID = "fe6faa94e7774663a0da52717891d8ef"
 CREDENTIALS = "/etc/credstore"
 MOST_AT_ONCE = 8
-Ask = Callable[[str, str, int, str], Mapping[str, Any]]
 
 
 def look(
