@@ -63,10 +63,10 @@ def agent_of(row: Mapping[str, str]) -> dict[str, str] | None:
 
     state is down from its word down until its word up, also while it does not answer.
     """
-    health, said = row.get("agent_health", ""), row.get("last_agt", "")
-    if not row.get("agent_status") or not health:
-        return None
-    return {"state": "down" if int(health) <= 0 else "up", "said": said}
+    status, health = row.get("agent_status") or "", row.get("agent_health") or "1"
+    if int(health) <= 0:
+        return {"state": "down", "said": row.get("last_agt", "")}
+    return {"state": "up", "said": row.get("last_agt", "")} if status.startswith("L7") else None
 
 
 def pool_entries(

@@ -10,6 +10,7 @@ under way, no token), "hungry" (takes memory until the kernel ends it); without 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -37,10 +38,12 @@ class Handler(BaseHTTPRequestHandler):
             f"llamacpp:prompt_tokens_total 5\nllamacpp:tokens_predicted_total {tokens}\n",
         }
         body = pages.get(self.path, "").encode()
-        self.send_response(200 if self.path in pages else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        # HAProxy's health check goes as soon as it has the status.
+        with contextlib.suppress(ConnectionError):
+            self.send_response(200 if self.path in pages else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
     def do_POST(self) -> None:
         """Stream an answer for as long as its words last."""

@@ -57,7 +57,7 @@ def test_both_backends_the_spare_and_old_workers_count_for_one_server() -> None:
         ),
         # It does not answer any more: what it said last holds.
         ({"agent_status": "L4CON", "agent_health": "0", "last_agt": "refused"}, ("down", "refused")),
-        ({"agent_status": "L4CON", "agent_health": "1", "last_agt": "refused"}, ("up", "refused")),
+        ({"agent_status": "L4CON", "agent_health": "1", "last_agt": "refused"}, None),
     ],
 )
 def test_what_an_agent_said_last_holds_until_it_says_something_else(
