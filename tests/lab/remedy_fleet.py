@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from fleet import Fleet
+from fleet import GATEWAY_PORT, Fleet
 from rollouts import wait_for
 
 HERE = Path(__file__).resolve().parents[1] / "remediation"
@@ -74,15 +75,28 @@ class Remedied(Fleet):
         (found,) = self.ad_hoc("gateway", "local_llm.ops.gateway_info")["servers"]
         return dict(found)
 
-    def client(self) -> int:  # type: ignore[override]
+    def client_gets(self) -> int:
         """Return the status that a client gets at the gateway for a page that the engine answers at once."""
-        text = self.shell("gw1", "curl -s -m 10 -o /dev/null -w '%{http_code}' http://127.0.0.1:8080/v1/models || true")
-        return int(text or 0)
+        connection = self._connection(10)
+        try:
+            connection.request("GET", "/v1/models")
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def stream(self) -> http.client.HTTPResponse:
+        """Begin a streamed answer of some seconds; what it returns is read by the caller."""
+        connection = self._connection(40)
+        connection.request("POST", "/v1/chat/completions", b"{}", {"Content-Type": "application/json"})
+        return connection.getresponse()
+
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self.lab.hosts["gw1"].address, GATEWAY_PORT, timeout=seconds)
 
     def reset(self) -> None:
         """Bring the engine and remediation back to where a test begins."""
         self.engine()
         self.on("rm -f /var/lib/local_llm/instances/chat/armed.json")
-        self.on("/usr/local/libexec/local_llm/remediate reset chat")
+        self.on("/usr/local/libexec/local_llm/remediate reset")
         self.on("systemctl reset-failed local-llm@chat; systemctl restart local-llm@chat local-llm-remediation.timer")
         wait_for("the server to be up at the gateway", lambda: self.server()["operational_state"] == "up", 90)

@@ -17,7 +17,6 @@ def fleet() -> Iterator[Remedied]:
     it = Remedied(LAB)
     it.command("lab.py", "up", "--lab", LAB, "--host=gw1=bookworm", "--host=gpu1=trixie")
     it.site()
-    it.shell("gw1", "command -v curl >/dev/null || apt-get install -y -qq curl >/dev/null")
     yield it
     if not KEEP:
         it.lab_command("down")

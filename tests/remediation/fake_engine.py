@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        for number in range(40):
+        for number in range(200):
             self.wfile.write(f'data: {{"choices":[{{"delta":{{"content":"w{number} "}}}}]}}\n\n'.encode())
             self.wfile.flush()
             time.sleep(0.1)

@@ -6,14 +6,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
-from fleet import CHECKOUT
 from remedy_fleet import OUT, Remedied
 from rollouts import wait_for
 
-LAB_SCRIPT = CHECKOUT / "tests/lab/lab.py"
 RESTARTS = 2
 
 
@@ -48,7 +44,7 @@ def test_a_crash_loop_is_taken_out_restarted_twice_and_then_left_to_a_person(fle
 
     # It serves again by itself: let in, and the person still has to say that it is mended.
     fleet.engine()
-    wait_for("the server to come back", lambda: fleet.client() == 200, 60)
+    wait_for("the server to come back", lambda: fleet.client_gets() == 200, 60)
     assert fleet.told(count) == [("crashes", "let_in", "done")]
     assert 'gave_up{rule="crashes",server="gpu1-chat"} 1' in fleet.metrics()
     fleet.on("/usr/local/libexec/local_llm/remediate reset chat")
@@ -69,7 +65,7 @@ def test_an_engine_with_requests_and_without_tokens_is_taken_out_and_restarted(f
     assert fleet.on("systemctl show -p InvocationID --value local-llm@chat") != run
     fleet.engine()
     wait_for("it to come back", lambda: ("stuck", "let_in", "done") in fleet.told(before), 60)
-    wait_for("a client to be served", lambda: fleet.client() == 200, 30)
+    wait_for("a client to be served", lambda: fleet.client_gets() == 200, 30)
 
 
 def test_memory_that_runs_out_again_and_again_is_seen_as_that(fleet: Remedied) -> None:
@@ -105,30 +101,25 @@ def test_nothing_is_done_while_a_rollout_is_armed(fleet: Remedied) -> None:
 
 def test_a_server_that_is_taken_out_finishes_its_streams_and_comes_back_when_nobody_renews(fleet: Remedied) -> None:
     fleet.on("systemctl stop local-llm-remediation.timer")
-    wait_for("a client to be served", lambda: fleet.client() == 200, 30)
-    ask = (
-        "curl -s -N -m 30 -H 'Content-Type: application/json' -d '{}' http://127.0.0.1:8080/v1/chat/completions "
-        "| tail -n 2 | tr -d '\\n'"
+    wait_for("a client to be served", lambda: fleet.client_gets() == 200, 30)
+    stream = fleet.stream()
+    wait_for("the stream to be under way", lambda: fleet.server()["in_flight"] == 1, 20)
+    program = (
+        "import json, time; until = time.clock_gettime(time.CLOCK_BOOTTIME) + 15; "
+        'entry = {"until_uptime_seconds": until, "reason": "a test"}; '
+        f'open("{OUT}", "w").write(json.dumps({{"schema": 1, "out": {{"gpu1-chat": entry}}}}))'
     )
-    lab = [sys.executable, str(LAB_SCRIPT), "exec", "--lab", fleet.name, "gw1", ask]
-    with subprocess.Popen(lab, stdout=subprocess.PIPE, text=True) as stream:
-        wait_for("the stream to be under way", lambda: fleet.server()["in_flight"] == 1, 20)
-        program = (
-            "import json, time; until = time.clock_gettime(time.CLOCK_BOOTTIME) + 15; "
-            'entry = {"until_uptime_seconds": until, "reason": "a test"}; '
-            f'open("{OUT}", "w").write(json.dumps({{"schema": 1, "out": {{"gpu1-chat": entry}}}}))'
-        )
-        fleet.on(f"python3 -c '{program}'")
-        wait_for("the gateway to take it out", lambda: fleet.client() == 503, 15)
-        # The operator's state is another thing: it is neither read nor changed by the agent.
-        assert fleet.server()["admin_state"] == "ready"
-        fleet.ad_hoc("gateway", "local_llm.ops.gateway_backend", "pool=chat server=gpu1-chat state=drain")
-        assert stream.communicate(timeout=40)[0].endswith("data: [DONE]")
+    fleet.on(f"python3 -c '{program}'")
+    wait_for("the gateway to take it out", lambda: fleet.client_gets() == 503, 15)
+    # The operator's state is another thing: it is neither read nor changed by the agent.
+    assert fleet.server()["admin_state"] == "ready"
+    fleet.ad_hoc("gateway", "local_llm.ops.gateway_backend", "pool=chat server=gpu1-chat state=drain")
+    assert stream.read().rstrip().endswith(b"data: [DONE]")
     wait_for("the agent to say up", lambda: (fleet.server()["agent"] or {})["state"] == "up", 40)
     assert fleet.server()["admin_state"] == "drain"
-    assert fleet.client() == 503
+    assert fleet.client_gets() == 503
     fleet.ad_hoc("gateway", "local_llm.ops.gateway_backend", "pool=chat server=gpu1-chat state=ready")
-    wait_for("a client to be served", lambda: fleet.client() == 200, 30)
+    wait_for("a client to be served", lambda: fleet.client_gets() == 200, 30)
 
 
 def test_a_hold_keeps_remediation_away_and_ends(fleet: Remedied) -> None:
