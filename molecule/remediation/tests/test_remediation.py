@@ -67,7 +67,7 @@ def test_exposure_of_the_services_is_small(host: Host, unit: str, most: float) -
 
 def test_timer_and_socket_are_on_and_the_host_was_looked_at(host: Host) -> None:
     assert host.service("local-llm-remediation.timer").is_enabled
-    assert host.socket("tcp://9837").is_listening
+    assert ":9837 " in host.check_output("ss -Hltn")
     state = wait_for("a first look", lambda: host.file(STATE).exists and json.loads(host.file(STATE).content_string))
     assert list(state["instances"]) == ["chat"]
     wait_for("the unit to be at rest and well", lambda: host.run("systemctl is-failed local-llm-remediation").rc != 0)
@@ -75,13 +75,13 @@ def test_timer_and_socket_are_on_and_the_host_was_looked_at(host: Host) -> None:
 
 def test_the_agent_listens_on_the_private_address_alone(host: Host) -> None:
     assert "0.0.0.0:9837" not in host.check_output("ss -Hltn")
-    assert not host.socket("tcp://127.0.0.1:9837").is_listening
+    assert "127.0.0.1:9837" not in host.check_output("ss -Hltn")
 
 
 def test_the_agent_says_up_and_runs_without_a_right(host: Host) -> None:
     name = host.check_output("uname -n")
-    assert ask_agent(host, f"{name}-chat") == "up\n"
-    assert ask_agent(host, "../../../etc/passwd") == "up\n"
+    assert ask_agent(host, f"{name}-chat") == "up"
+    assert ask_agent(host, "../../../etc/passwd") == "up"
     user = host.check_output("ps -o user= -C remediation_age")
     assert "root" not in user
 

@@ -18,6 +18,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._remedy._memory impo
 from ansible_collections.local_llm.ops.plugins.module_utils._remedy._rules import CONDITIONS, LIMITED_ACTION, Rule
 
 GIVE_UP = "give_up"
+LASTING = ("failed_since", "unresponsive_since", "stuck_since")
 LET_IN = "let_in"
 
 
@@ -77,8 +78,9 @@ def gave_up(memory: Memory) -> list[str]:
 
 
 def reset(memory: Memory, rule: str | None = None) -> Memory:
-    """Return the memory after a person has looked: what was tried no longer counts."""
-    return {**memory, "rules": {} if rule is None else {k: v for k, v in memory["rules"].items() if k != rule}}
+    """Return the memory after a person has mended it: what was tried, and what was seen until now, no longer counts."""
+    rules = {} if rule is None else {k: v for k, v in memory["rules"].items() if k != rule}
+    return {**memory, "rules": rules, "crashes": [], "oom_kills": [], **dict.fromkeys(LASTING)}
 
 
 def _one(rules: Sequence[Rule], name: str, memory: Memory, now: float) -> tuple[list[Action], Memory]:
@@ -118,6 +120,8 @@ def holding(rule: Rule, memory: Memory, last: float | None, now: float) -> tuple
     if CONDITIONS[rule.condition] == "events":
         begin = max(now - rule.window_seconds, last if last is not None else float("-inf"))
         count = sum(1 for at in memory[rule.condition] if begin < at <= now)
+        # Only with one that was just seen: an instance that serves again is not restarted for what is over.
+        count = count if now in memory[rule.condition] else 0
         words = {"crashes": "crashed", "oom_kills": "ran out of memory"}[rule.condition]
         text = f"it {words} {count} times within {rule.window_seconds} s"
         return count >= rule.threshold, text, {rule.condition: count}

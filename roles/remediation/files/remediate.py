@@ -6,7 +6,7 @@
 
 remediate run                                   look once and do what the rules say
 remediate status                                what is watched, what is out, what waits for a person
-remediate reset [INSTANCE]                      a person has mended it: what was tried no longer counts
+remediate reset [INSTANCE]                      a person has mended it: limits and what was seen begin anew
 remediate hold INSTANCE|all MINUTES REASON...   do nothing to it for so long
 remediate release INSTANCE|all                  end a hold
 remediate let-in                                end every lease that keeps a server out of service

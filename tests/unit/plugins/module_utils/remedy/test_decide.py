@@ -146,6 +146,38 @@ def test_after_its_limit_it_gives_up_once_and_touches_nothing_any_more_until_a_p
     assert "restart" in story.crash(3)
 
 
+def test_after_a_reset_nothing_from_before_it_counts() -> None:
+    story = Story(rule(limit=1))
+    story.look()
+    story.crash(3)
+    story.now += 2000
+    assert story.crash(9) == [GIVE_UP]
+    story.history = {"chat": reset(story.memory)}
+    # It serves, and the crashes of a minute ago are the person's past.
+    assert story.look(restarts=0, invocation="mended") == []
+    assert story.crash(2) == []
+    assert "restart" in story.crash(1)
+
+
+def test_an_instance_that_serves_again_is_not_restarted_for_crashes_that_are_over() -> None:
+    story = Story(rule(cooldown_seconds=60))
+    story.look()
+    story.crash(3)
+    assert story.crash(3) == []
+    # The cooldown ends while the crashes are still within the window.
+    assert [story.look(restarts=6, invocation="up") for _number in range(9)] == [
+        [],
+        [],
+        [LET_IN],
+        [],
+        [],
+        [],
+        [],
+        [],
+        [],
+    ]
+
+
 def test_giving_up_does_not_go_away_with_time_or_with_good_days() -> None:
     story = Story(rule(limit=1))
     story.look()
