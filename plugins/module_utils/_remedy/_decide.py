@@ -109,9 +109,10 @@ def _one(rules: Sequence[Rule], name: str, memory: Memory, now: float) -> tuple[
             text = f"{reason}; {len(state['acted'])} attempts within {rule.limit_window_seconds} s did not help"
             return [Action(name, rule.name, GIVE_UP, text, evidence)], memory
         state["acted"] = [*state["acted"], now]
-        if "take_out" in rule.actions and memory["out"] is None:
+        todo = [action for action in rule.actions if action != "take_out" or memory["out"] is None]
+        if "take_out" in todo:
             memory["out"] = {"since": now, "rule": rule.name, "reason": reason}
-        return [Action(name, rule.name, action, reason, evidence) for action in rule.actions], memory
+        return [Action(name, rule.name, action, reason, evidence) for action in todo], memory
     return [], memory
 
 
