@@ -46,7 +46,7 @@ class Remedied(Fleet):
 
     def engine(self, *moods: str) -> None:
         """Let the engine be so from now on."""
-        self.on(f"cd {HOME} && rm -f crash mute stuck hungry" + "".join(f" && touch {mood}" for mood in moods))
+        self.on(f"cd {HOME} && rm -f crash mute stuck" + "".join(f" && touch {mood}" for mood in moods))
 
     def journal(self) -> list[dict[str, Any]]:
         """Return what remediation wrote down."""

@@ -5,7 +5,7 @@
 """A FAKE llama-server whose health, metrics and life a test changes by files in its cache directory.
 
 fake_engine.py ADDRESS PORT. In $HOME: "crash" (ends with 1 at once), "mute" (answers nothing), "stuck" (one request
-under way, no token), "hungry" (takes memory until the kernel ends it); without them it serves and makes tokens.
+under way, no token); without them it serves and makes tokens.
 """
 
 from __future__ import annotations
@@ -65,10 +65,6 @@ def main() -> None:
     """Serve until told otherwise."""
     if (HOME / "crash").exists():
         sys.exit(1)
-    if (HOME / "hungry").exists():
-        kept = []
-        while True:
-            kept.append(bytearray(b"x" * 1048576))
     ThreadingHTTPServer.daemon_threads = True
     ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
 
