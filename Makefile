@@ -17,7 +17,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
 # A comma begins a lane; lanes run side by side. Linters first, so that the machine images are there when they are needed.
 PARTS ?= lint sanity unit browser molecule gpu-tests engine-tests , rollout-tests
 
-.PHONY: help setup venvs dashboards lint sanity unit browser molecule engine-tests gpu-tests rollout-tests monitoring-tests demo lab-up lab-down lab-list test build clean
+.PHONY: help setup venvs dashboards lint sanity unit browser molecule engine-tests gpu-tests rollout-tests monitoring-tests remediation-tests demo lab-up lab-down lab-list test build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -48,6 +48,9 @@ engine-tests: setup ## site and upgrade with every engine, on real machines; wit
 
 gpu-tests: setup ## health, recovery and rollouts with fake GPUs on real machines; for pytest: make gpu-tests ARGS="-k xid"
 	@tools/gpu_tests.sh $(ARGS)
+
+remediation-tests: setup ## a host that helps itself, with every fault, on real machines; for pytest: make remediation-tests ARGS="-k stuck"
+	@tools/remediation_tests.sh $(ARGS)
 
 rollout-tests: setup ## upgrades, good and bad, on real machines; for pytest: make rollout-tests ARGS="-k power"
 	@EXTRA="$(EXTRA)" tools/rollout_tests.sh $(ARGS)

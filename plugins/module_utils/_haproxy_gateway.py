@@ -166,7 +166,8 @@ class Gateway:
             lambda word: word == "up",
             lambda word: (
                 f"After {seconds:g} seconds the gateway's health check still finds server {server!r} of pool "
-                f"{pool!r} {word}. Check that the gateway reaches the instance's address and port, and /health there."
+                f"{pool!r} {word}. Check that the gateway reaches the instance's address and port, and /health "
+                "there; and, where agents are asked, what gateway_info tells of this one."
             ),
         )
 

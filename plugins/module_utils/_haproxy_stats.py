@@ -34,6 +34,7 @@ def server_entries(
                 "server": view.server,
                 "admin_state": view.state,
                 "operational_state": view.operational_state,
+                "agent": None,
                 "share_percent": view.share_percent,
                 "in_flight": 0,
                 "queue": 0,
@@ -43,6 +44,7 @@ def server_entries(
     for row in rows:
         entry = entries.get(server_of_row(row) or ("", ""))
         if entry is not None:
+            entry["agent"] = entry["agent"] or agent_of(row)
             entry["in_flight"] += number(row, "scur")
             entry["queue"] += number(row, "qcur")
             entry["requests_total"] += number(row, "stot")
@@ -54,6 +56,17 @@ def server_entries(
         if entry is not None:
             entry["in_flight"] += number(row, "scur")
     return list(entries.values())
+
+
+def agent_of(row: Mapping[str, str]) -> dict[str, str] | None:
+    """Return what the agent of a server said last; None when none is asked, or none has answered yet.
+
+    state is down from its word down until its word up, also while it does not answer.
+    """
+    status, health = row.get("agent_status") or "", row.get("agent_health") or "1"
+    if int(health) <= 0:
+        return {"state": "down", "said": row.get("last_agt", "")}
+    return {"state": "up", "said": row.get("last_agt", "")} if status.startswith("L7") else None
 
 
 def pool_entries(

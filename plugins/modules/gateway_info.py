@@ -83,6 +83,12 @@ servers:
     server: {description: The server's name at the gateway., type: str, returned: always}
     admin_state: {description: "V(ready), V(drain) or V(maint).", type: str, returned: always}
     operational_state: {description: "V(up), V(down), V(starting) or V(stopping).", type: str, returned: always}
+    agent:
+      description: >-
+        What the agent check says, as C(state) V(up) or V(down) and C(said), HAProxy's own words. Null where no agent is
+        asked or none has answered yet. A server whose agent says V(down) is operationally down.
+      type: dict
+      returned: always
     share_percent: {description: "V(100) for a full member, V(0) for no new requests.", type: int, returned: always}
     in_flight: {description: Requests it is answering., type: int, returned: always}
     queue: {description: Requests that wait for this very server., type: int, returned: always}

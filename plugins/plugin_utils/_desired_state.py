@@ -29,12 +29,12 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_measuring i
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_measuring import VARIABLE as PROBES_VARIABLE
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_paths import check_allowed_paths
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_role_variables import ROLE_VARIABLES
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
     INSTANCE_FIELDS,
     KNOWN_VARIABLES,
     MEASURING_FIELDS,
     POOL_FIELDS,
-    ROLE_VARIABLES,
     SLUG,
     VARIABLE_PREFIX,
     check_object,

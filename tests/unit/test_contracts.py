@@ -29,6 +29,9 @@ from ansible_collections.local_llm.ops.plugins.module_utils._quality_judge impor
 from ansible_collections.local_llm.ops.plugins.module_utils._quality_origin import TOLD_KEYS, origin_of
 from ansible_collections.local_llm.ops.plugins.module_utils._quality_suite import parse_suite
 from ansible_collections.local_llm.ops.plugins.module_utils._release_evidence import KIND, evidence_name
+from ansible_collections.local_llm.ops.plugins.module_utils._remedy._decide import GIVE_UP, LET_IN
+from ansible_collections.local_llm.ops.plugins.module_utils._remedy._files import JOURNAL_KEYS
+from ansible_collections.local_llm.ops.plugins.module_utils._remedy._rules import ACTIONS as REMEDIATION_ACTIONS
 from ansible_collections.local_llm.ops.plugins.module_utils._verdict import Tolerances, judge
 from ansible_collections.local_llm.ops.plugins.plugin_utils import _models_report as models_report
 from ansible_collections.local_llm.ops.plugins.plugin_utils._capacity import Demand, Supply, capacity_plan
@@ -107,6 +110,13 @@ def test_journal_line_is_as_documented(tmp_path: Path) -> None:
     written = append_line(tmp_path, {"rollout_id": "r", "event": "drained", "host": "gpu1", "instance": "chat"})
     assert set(written) == documented("Journal line") == set(example("Journal line"))
     assert written["schema"] == 1 and written["previous_sha256"] == CHAIN_START == "0" * 64
+
+
+def test_remediation_journal_line_is_as_documented() -> None:
+    title = "Remediation journal line"
+    assert set(JOURNAL_KEYS) == documented(title) == set(example(title))
+    for action in (*REMEDIATION_ACTIONS, GIVE_UP, LET_IN):
+        assert f"`{action}`" in section(title)
 
 
 def test_journal_chain_is_over_the_whole_line_before() -> None:

@@ -13,3 +13,10 @@ def test_engine_instance_and_model_are_gone(host: Any) -> None:
     assert not host.file("/var/lib/local_llm/instances/chat").exists
     assert not host.file("/var/lib/local_llm/models/tiny/r1").exists
     assert not host.service("local-llm@chat").is_running
+
+
+def test_nothing_that_made_metrics_is_left(host: Any) -> None:
+    assert not host.file("/usr/local/libexec/local_llm/ollama_metrics").exists
+    assert not host.file("/usr/local/libexec/local_llm/ollama_lib").exists
+    assert not host.file("/var/lib/prometheus/node-exporter/local_llm_ollama.prom").exists
+    assert not host.file("/etc/systemd/system/local-llm-ollama-metrics.timer").exists

@@ -33,6 +33,7 @@ def test_both_backends_the_spare_and_old_workers_count_for_one_server() -> None:
         "server": "a",
         "admin_state": "ready",
         "operational_state": "up",
+        "agent": None,
         "share_percent": 30,
         "in_flight": 15,
         "queue": 1,
@@ -42,6 +43,28 @@ def test_both_backends_the_spare_and_old_workers_count_for_one_server() -> None:
         "retries_total": 2,
         "lease": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("columns", "agent"),
+    [
+        ({}, None),
+        ({"agent_status": "", "agent_health": ""}, None),
+        ({"agent_status": "L7OK", "agent_health": "1", "last_agt": "via agent : up"}, ("up", "via agent : up")),
+        (
+            {"agent_status": "L7STS", "agent_health": "0", "last_agt": "via agent : down (x)"},
+            ("down", "via agent : down (x)"),
+        ),
+        # It does not answer any more: what it said last holds.
+        ({"agent_status": "L4CON", "agent_health": "0", "last_agt": "refused"}, ("down", "refused")),
+        ({"agent_status": "L4CON", "agent_health": "1", "last_agt": "refused"}, None),
+    ],
+)
+def test_what_an_agent_said_last_holds_until_it_says_something_else(
+    columns: dict[str, str], agent: tuple[str, str] | None
+) -> None:
+    found = stats.agent_of({"pxname": "pool_chat", "svname": "a", **columns})
+    assert (found and (found["state"], found["said"])) == agent
 
 
 def test_a_pool_counts_what_the_gateway_answered_itself() -> None:

@@ -20,11 +20,11 @@ from ansible_collections.local_llm.ops.plugins.module_utils import _stop_time as
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding_line
 from ansible_collections.local_llm.ops.plugins.module_utils._release import manifest_digest, validate_description
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_releases import desired_releases, mixed_pools
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_role_variables import ROLE_VARIABLES
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import (
     KNOWN_VARIABLES,
     MEASURING_FIELDS,
     POOL_FIELDS,
-    ROLE_VARIABLES,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_desired, check_variable_names
 from ansible_collections.local_llm.ops.plugins.plugin_utils._knowledge import collection_knowledge
@@ -375,13 +375,14 @@ def test_the_known_variables_are_those_that_roles_and_playbooks_use() -> None:
     files = [path for part in ("roles", "playbooks") for path in (ROOT / part).rglob("*") if path.is_file()]
     # Not programs and dashboards: names of metrics begin in the same way.
     texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in (".yml", ".j2")]
-    used = {name for text in texts for name in re.findall(r"\blocal_llm_[a-z0-9_]+", text)}
+    used = {name for text in texts for name in re.findall(r"\blocal_llm_[a-z0-9_]+\b(?!\.prom)", text)}
     assert set(KNOWN_VARIABLES) == used - GROUPS - JOBS
 
 
 def test_the_known_defaults_are_those_of_the_public_roles() -> None:
     defaults = [yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text(encoding="utf-8"))
-                for role in ("gateway", "host", "llamacpp", "ollama", "vllm")]  # fmt: skip
+                for role in ("gateway", "gpu_exporter", "host", "llamacpp", "monitoring", "node_exporter", "ollama",
+                             "remediation", "vllm")]  # fmt: skip
     assert set(ROLE_VARIABLES) == {name for values in defaults for name in values}
 
 
