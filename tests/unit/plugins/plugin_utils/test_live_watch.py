@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,8 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._live_watch import (
     watched,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import Series
-from ansible_collections.local_llm.ops.tests.unit.plugins.plugin_utils.slo_fleets import an_instance
+from ansible_collections.local_llm.ops.plugins.plugin_utils._rollout_alerts import QUERIES
+from ansible_collections.local_llm.ops.tests.unit.plugins.plugin_utils.slo_fleets import an_instance, promtool
 
 RELEASE = "a1b2c3d4e5f6"
 STARTED, ENDED = 1000.0, 1060.0
@@ -244,3 +247,14 @@ def test_before_the_watch_prometheus_must_know_every_series() -> None:
 def test_no_answer_is_an_error_and_no_pass() -> None:
     verdict = error_verdict("Prometheus at http://mon1:9090 does not answer: refused")
     assert verdict["verdict"] == "error" and "refused" in verdict["summary"]
+
+
+@pytest.mark.parametrize("engine", ["vllm", "llamacpp", "ollama"])
+def test_prometheus_can_read_every_query(engine: str, tmp_path: Path) -> None:
+    asked = [*queries(what(engine), 60).values()]
+    rules = [{"record": f"try:{place}", "expr": f"count_over_time({one})"} for place, one in enumerate(asked)]
+    rules += [{"record": f"try:{name}", "expr": one} for name, one in QUERIES.items()]
+    path = tmp_path / "rules.yml"
+    path.write_text(json.dumps({"groups": [{"name": "try", "rules": rules}]}), encoding="utf-8")
+    done = promtool("check", "rules", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
