@@ -155,8 +155,10 @@ MEASURING_FIELDS: dict[str, dict[str, Field]] = {
 # Every variable of a site that roles and playbooks read; a unit test holds the list equal to what they use.
 VARIABLE_PREFIX = "local_llm_"
 KNOWN_VARIABLES: tuple[str, ...] = (
+    "local_llm_accept_alerts",
     "local_llm_accept_without_evidence",
     "local_llm_address",
+    "local_llm_alertmanager_headers",
     "local_llm_alertmanager_url",
     "local_llm_allow_pool_outage",
     "local_llm_allow_short_pools",
@@ -183,6 +185,7 @@ KNOWN_VARIABLES: tuple[str, ...] = (
     "local_llm_hf_token",
     "local_llm_http_token",
     "local_llm_lease_seconds",
+    "local_llm_metric_contract",
     "local_llm_model_archive_bytes_per_second",
     "local_llm_model_archive_directory",
     "local_llm_model_ca_path",
@@ -199,6 +202,10 @@ KNOWN_VARIABLES: tuple[str, ...] = (
     "local_llm_models_root",
     "local_llm_plan_directory",
     "local_llm_pools",
+    "local_llm_prometheus_ca_path",
+    "local_llm_prometheus_headers",
+    "local_llm_prometheus_url",
+    "local_llm_prometheus_wait_seconds",
     "local_llm_quality",
     "local_llm_ready_timeout_seconds",
     "local_llm_reboot_consent",

@@ -44,6 +44,9 @@ PHASE = {
     "quality": "new",
     "benchmark": "new",
     "verdict": "new",
+    "metric_contract": "new",
+    "metrics_known": "new",
+    "metrics_watched": "new",
     "failed": "new",
     "rollback_benchmark": "after_rollback",
     "rollback_quality": "after_rollback",
@@ -51,6 +54,8 @@ PHASE = {
     "rolled_back_verified": "after_rollback",
     "rollback_failed": "after_rollback",
 }
+# Verdicts beside that of the judge: shown where they stopped the release.
+SIDE_VERDICTS = ("metric_contract", "metrics_known", "metrics_watched")
 _TEXTS = dict.fromkeys(
     (
         "hostname",
@@ -305,7 +310,7 @@ def _evidence(lines: list[dict[str, Any]], files: Mapping[str, Any]) -> dict[str
         phase = PHASE.get(step_of(line))
         if line.get("event") == "step_failed" and phase == "new" and went_back:
             phase = "after_rollback"
-        if phase is None:
+        if phase is None or line.get("event") in SIDE_VERDICTS:
             continue
         evidence = line.get("evidence")
         if step_of(line).endswith("quality"):  # golden prompts come first: a measurement begins anew

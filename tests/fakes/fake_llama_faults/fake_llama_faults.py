@@ -12,6 +12,7 @@ file chooses the fault:
   slow_first_token   answers well, but sends every byte of a completion "milliseconds" later
   fails_on_marker    behaves well, unless the file "marker" is on this host. An empty marker: ends at start with exit
                      code 1. A marker with the text 500: answers every completion with 500.
+  renames_metric     behaves well, but its metric "from" is called "to"
 
 Standard library only: it runs on a bare host.
 """
@@ -36,7 +37,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 REAL = HERE.parent / "real/bin/llama-server"
 DEFAULT_MARKER = "/etc/local-llm-fault"
-FAULTS = ("exits_at_start", "never_ready", "slow_first_token", "fails_on_marker")
+FAULTS = ("exits_at_start", "never_ready", "slow_first_token", "fails_on_marker", "renames_metric")
 LOADING = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
 BROKEN = {"error": {"code": 500, "message": "FAKE engine: fault fails_on_marker", "type": "server_error"}}
 HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
@@ -157,6 +158,25 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             real.close()
 
+    def _metrics(self) -> None:
+        """Answer the metrics page with one name changed."""
+        real = http.client.HTTPConnection("127.0.0.1", self.server.real_port, timeout=30)
+        try:
+            real.request("GET", self.path)
+            answer = real.getresponse()
+            body = answer.read()
+        except OSError:
+            self._answer(503, LOADING)
+            return
+        finally:
+            real.close()
+        body = body.replace(self.server.fault["from"].encode(), self.server.fault["to"].encode())
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.getheader("Content-Type") or "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def _handle(self) -> None:
         kind = self.server.fault["fault"]
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -165,6 +185,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(503, LOADING)
         elif kind == "fails_on_marker" and completion and marker_text(self.server.fault) == "500":
             self._answer(500, BROKEN)
+        elif kind == "renames_metric" and self.path.partition("?")[0] == "/metrics":
+            self._metrics()
         else:
             slow = completion and kind == "slow_first_token"
             self._pass_on(body, float(self.server.fault.get("milliseconds", 0)) / 1000 if slow else 0.0)

@@ -40,6 +40,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "never-ready": {"fault": "never_ready"},
     "slow": {"fault": "slow_first_token"},
     "marker": {"fault": "fails_on_marker", "marker": "/etc/local-llm-fault"},
+    "renamed": {"fault": "renames_metric", "from": "llamacpp:requests_deferred", "to": "llamacpp:requests_waiting"},
 }
 FAULT_WRAPPER = """#!/bin/sh
 # A FAKE engine for tests; see fault/fake_llama_faults.py.

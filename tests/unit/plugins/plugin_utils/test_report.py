@@ -241,6 +241,15 @@ def test_a_failed_step_keeps_what_it_measured(step: str) -> None:
     assert host["quality" if step == "quality" else "benchmarks"]["new"]["kind"] == step
 
 
+@pytest.mark.parametrize("event", ["metric_contract", "metrics_known", "metrics_watched"])
+def test_a_verdict_beside_the_judges_is_shown_only_where_it_stopped_the_release(event: str) -> None:
+    judged, beside = ({"verdict": word, "reasons": [], "summary": word} for word in ("pass", "fail"))
+    passed = walk(("verdict", 1, {"evidence": judged}), (event, 2, {"evidence": {**judged, "summary": "beside"}}))
+    assert build_report(journal(*passed))["hosts"][0]["verdict"]["summary"] == "pass"
+    failed = walk(("verdict", 1, {"evidence": judged}), ("step_failed", 2, {"evidence": {**beside, "step": event}}))
+    assert build_report(journal(*failed))["hosts"][0]["verdict"]["summary"] == "fail"
+
+
 def test_a_host_that_was_never_reached_is_neutral_and_took_no_time(reports: dict[str, dict[str, Any]]) -> None:
     for host in reports["rolled_back"]["hosts"][1:]:
         assert (host["outcome"], host["wall_seconds"], host["orchestration_share"]) == ("untouched", 0.0, None)

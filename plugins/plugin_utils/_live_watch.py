@@ -1,0 +1,377 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""Live traffic of one server under its new release, as Prometheus saw it: queries, and a verdict on their answers.
+
+Series are chosen by the label `server` and by time, not by the label `release`: targets get that one when the rollout
+is over. Missing data is never a pass. Controller only; nothing here asks anybody.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import Series, quoted
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_buckets import le_text, neighbours
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_fleet import Member, build_fleet
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_objectives import ENGINE_JOB, GATEWAY_JOB
+
+# How far back a sample may lie from which a counter is taken to have grown.
+LOOK_BACK_SECONDS = 300
+# The alert LocalLlmEngineQueue has the same limit.
+DEFAULT_QUEUE_MAX = 10
+# 95 of 100 requests must be in time; a release that just keeps that fails in fewer than 1 of 100 watches.
+LATE_SHARE, LATE_CHANCE = 0.05, 0.01
+# Of fewer requests than this the gateway's count and the one of Prometheus are not held against each other.
+LEAST_COMPARED = 5
+ANSWERS, BROKEN_OFF = "haproxy_server_http_responses_total", "haproxy_server_server_aborts_total"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is watched, and its limits. ttft_bound: the bucket at which requests count as in time."""
+
+    member: Member
+    release: str
+    gateways: tuple[str, ...]
+    error_max_percent: float
+    queue_max: float
+    ttft_max_seconds: float | None
+    ttft_bound: float | None
+
+
+def watched(
+    host: str, instance: Mapping[str, Any], release: str, gateways: Sequence[str], pools: Any, tiers: Any
+) -> Watched:
+    """Return what is to be watched of an instance, as in local_llm_instances. Raises RulesError."""
+    (pool,) = build_fleet({host: [dict(instance)]}, pools, tiers, {})
+    (member,) = pool.members
+    limit, bound = pool.tier.get("ttft_p95_max_seconds"), None
+    if limit is not None and "ttft" in member.metrics.signals:
+        bound = neighbours(member.metrics.buckets[member.metrics.signals["ttft"].metric], limit)[1]
+    # At the gateway one error is enough; a tier may allow some.
+    errors, queue = pool.tier.get("error_rate_max_percent"), pool.tier.get("queue_depth_max")
+    return Watched(
+        member,
+        release,
+        tuple(gateways),
+        0.0 if errors is None else errors,
+        DEFAULT_QUEUE_MAX if queue is None else queue,
+        limit,
+        bound,
+    )
+
+
+def queries(what: Watched, window_seconds: int) -> dict[str, str]:
+    """Return the expressions to ask, by name: raw samples of the last so many seconds."""
+    member, signals = what.member, what.member.metrics.signals
+    name = member.server.replace(".", "[.]")
+    at_gateway = (
+        f"job={quoted(GATEWAY_JOB)},proxy=~{quoted(f'(pool|canary)_{member.pool}')}"
+        f",server=~{quoted(f'(fallback[.])?{name}')}"
+    )
+    found = {"answers": f"{ANSWERS}{{{at_gateway}}}", "broken_off": f"{BROKEN_OFF}{{{at_gateway}}}"}
+    if member.metrics.metrics:
+        at_engine = f"job={quoted(ENGINE_JOB)},server={quoted(member.server)}"
+        found["up"] = f"up{{{at_engine}}}"
+        wanted = {"ended": "requests_ended", "failed": "requests_failed", "waiting": "requests_waiting"}
+        for key, signal in wanted.items():
+            if signal in signals:
+                labels = "".join(f",{label}={quoted(value)}" for label, value in signals[signal].labels.items())
+                found[key] = f"{signals[signal].metric}{{{at_engine}{labels}}}"
+        if what.ttft_bound is not None:
+            metric = signals["ttft"].metric
+            found["first_tokens"] = f"{metric}_count{{{at_engine}}}"
+            found["in_time"] = f"{metric}_bucket{{{at_engine},le={quoted(le_text(what.ttft_bound))}}}"
+    return {key: f"{selector}[{window_seconds}s]" for key, selector in found.items()}
+
+
+def gaps(what: Watched, answers: Mapping[str, Sequence[Series]], started: float, ended: float) -> list[str]:
+    """Return what is missing of the answers, one sentence each: series, gateways, samples as new as the watch's end."""
+    found = []
+    for key, expression in queries(what, 1).items():
+        listed = joined(answers.get(key, ()))
+        selector = expression.rpartition("[")[0]
+        if not listed:
+            found.append(f"no series {selector}")
+            continue
+        found += [f"{problem} of {selector}" for problem in _sample_gaps(key, listed, what, started, ended)]
+    return found
+
+
+def judge_live(
+    what: Watched,
+    answers: Mapping[str, Sequence[Series]],
+    started: float,
+    ended: float,
+    requests_seen: int = 0,
+) -> dict[str, Any]:
+    """Return {"verdict", "figures", "notes"} on what Prometheus saw between two of its own times.
+
+    requests_seen: what the gateways themselves counted meanwhile. A proven fault counts more than missing data.
+    """
+    series = {key: joined(listed) for key, listed in answers.items()}
+    reasons = [
+        _reason("data of Prometheus", gap, "data of the whole watch", "missing data is never a pass", "inconclusive")
+        for gap in gaps(what, answers, started, ended)
+    ]
+    figures: dict[str, Any] = {"release_label": _release_label(series.get("up", []), what.release)}
+    notes: list[str] = []
+    reasons += _errors_at_gateway(what, series, started, requests_seen, figures)
+    reasons += _up(what, series, figures, notes)
+    reasons += _errors_of_engine(what, series, started, figures, notes)
+    reasons += _first_tokens(what, series, started, figures, notes)
+    reasons += _queue(what, series, started, figures, notes)
+    return {"verdict": _verdict(what, reasons, figures), "figures": figures, "notes": notes}
+
+
+def error_verdict(message: str) -> dict[str, Any]:
+    """Return the verdict when Prometheus cannot be asked."""
+    reason = _reason("data of Prometheus", message, "an answer", "missing data is never a pass", "inconclusive")
+    return {
+        "schema": 1,
+        "verdict": "error",
+        "reasons": [reason],
+        "statistics": None,
+        "summary": f"Error: {message}. A person decides.",
+    }
+
+
+def presence_verdict(what: Watched, answers: Mapping[str, Sequence[Series]]) -> dict[str, Any]:
+    """Return the verdict before the watch: Prometheus must know every series that the watch will ask for."""
+    missing = [gap for gap in gaps(what, answers, 0.0, 0.0) if not gap.startswith("too few")]
+    rule = f"it knows every series that the watch of {what.member.server} will read"
+    reasons = [_reason("data of Prometheus", gap, "there", rule, "inconclusive") for gap in missing]
+    word = "inconclusive" if missing else "pass"
+    summary = (
+        f"Inconclusive: Prometheus has {'; '.join(missing[:3])}. Nobody could watch the new release. A person decides."
+        if missing
+        else f"Pass: Prometheus knows {what.member.server}."
+    )
+    return {"schema": 1, "verdict": word, "reasons": reasons, "statistics": None, "summary": summary}
+
+
+def joined(listed: Sequence[Series]) -> list[Series]:
+    """Return series joined over their label `release`, which changes when the targets are written anew."""
+    found: dict[tuple[tuple[str, str], ...], list[Series]] = {}
+    for one in listed:
+        key = tuple(sorted((name, value) for name, value in one.labels.items() if name != "release"))
+        found.setdefault(key, []).append(one)
+    result = []
+    for parts in found.values():
+        ordered = sorted((part for part in parts if part.samples), key=lambda part: part.samples[-1][0])
+        samples = sorted({stamp: value for part in ordered for stamp, value in part.samples}.items())
+        if samples:
+            result.append(Series(ordered[-1].labels, tuple(samples)))
+    return result
+
+
+def growth(samples: Sequence[tuple[float, float]], since: float, from_before: bool) -> float | None:
+    """Return how much a counter grew since a time, None when it has no two samples for that.
+
+    from_before: count from the last sample before that time, for a counter that stood still then; else from the first
+    one after it. A counter that begins anew counts from nothing.
+    """
+    before = [pair for pair in samples if pair[0] < since]
+    used = [pair for pair in samples if pair[0] >= since]
+    if from_before and before:
+        used = [before[-1], *used]
+    if len(used) < 2:
+        return None
+    steps = itertools.pairwise(used)
+    return sum(now - last if now >= last else now for (_at, last), (_then, now) in steps)
+
+
+def chance_of_late(late: int, requests: int) -> float:
+    """Return the chance of at least so many late requests where 95 of 100 are in time."""
+    return sum(
+        comb(requests, count) * LATE_SHARE**count * (1 - LATE_SHARE) ** (requests - count)
+        for count in range(late, requests + 1)
+    )
+
+
+def _sample_gaps(key: str, listed: list[Series], what: Watched, started: float, ended: float) -> list[str]:
+    found = []
+    groups: dict[str, list[Series]] = {"": listed}
+    if key in ("answers", "broken_off"):
+        groups = {gateway: [one for one in listed if one.labels.get("host") == gateway] for gateway in what.gateways}
+    for host, members in groups.items():
+        place = f" at {host}" if host else ""
+        stamps = [stamp for one in members for stamp, _value in one.samples]
+        if not stamps:
+            found.append(f"no series{place}")
+        elif max(stamps) < ended:
+            found.append(f"the newest sample{place} is {ended - max(stamps):.0f} s older than the end of the watch,")
+        elif key in _COUNTERS and not any(growth(one.samples, started, key in _FROM_BEFORE) is not None
+                                          for one in members):  # fmt: skip
+            found.append(f"too few samples{place} since the server was let in")
+    return found
+
+
+_FROM_BEFORE = ("answers", "broken_off")
+_COUNTERS = (*_FROM_BEFORE, "ended", "failed", "first_tokens", "in_time")
+
+
+def _total(
+    series: Mapping[str, list[Series]], key: str, since: float, codes: Sequence[str] | None = None
+) -> float | None:
+    """Return how much all series of a query grew together; None when that is not known of any."""
+    chosen = [one for one in series.get(key, []) if codes is None or one.labels.get("code") in codes]
+    grown = [growth(one.samples, since, key in _FROM_BEFORE) for one in chosen if one.samples[-1][0] >= since]
+    known = [value for value in grown if value is not None]
+    return sum(known) if known else None
+
+
+def _errors_at_gateway(
+    what: Watched,
+    series: Mapping[str, list[Series]],
+    started: float,
+    requests_seen: int,
+    figures: dict[str, Any],
+) -> list[dict[str, Any]]:
+    good = _total(series, "answers", started, ("1xx", "2xx", "3xx", "5xx", "other"))
+    failed, broken = _total(series, "answers", started, ("5xx",)), _total(series, "broken_off", started)
+    figures.update(requests=good, requests_at_gateways=requests_seen)
+    if good is None or broken is None:
+        return []
+    bad = (failed or 0) + broken
+    figures["failed"] = bad
+    found = []
+    if requests_seen >= LEAST_COMPARED and good < requests_seen / 2:
+        found.append(
+            _reason(
+                "live requests in Prometheus",
+                good,
+                requests_seen,
+                f"the gateways counted {requests_seen}; Prometheus must see them too",
+                "inconclusive",
+            )
+        )
+    return [*found, _share("failed share of live requests at the gateway", bad, good, what.error_max_percent)]
+
+
+def _up(
+    what: Watched, series: Mapping[str, list[Series]], figures: dict[str, Any], notes: list[str]
+) -> list[dict[str, Any]]:
+    if not what.member.metrics.metrics:
+        notes.append(f"errors, time to first token and queue inside {what.member.engine}: not measured by metrics")
+        return []
+    newest = max((one.samples[-1] for one in series.get("up", [])), default=None)
+    if newest is None:
+        return []
+    figures["up"] = newest[1]
+    rule = "the newest scrape of the engine succeeded"
+    return [_reason("scrape of the engine", newest[1], 1, rule, "pass" if newest[1] == 1 else "inconclusive")]
+
+
+def _errors_of_engine(
+    what: Watched, series: Mapping[str, list[Series]], started: float, figures: dict[str, Any], notes: list[str]
+) -> list[dict[str, Any]]:
+    if "ended" not in series or "failed" not in series:
+        if what.member.metrics.metrics:
+            notes.append(f"errors inside {what.member.engine}: it does not count them; the gateway does")
+        return []
+    ended, failed = _total(series, "ended", started), _total(series, "failed", started)
+    if ended is None or failed is None:
+        return []
+    figures.update(engine_requests=ended, engine_failed=failed)
+    return [_share("failed share inside the engine", failed, ended, what.error_max_percent)]
+
+
+def _first_tokens(
+    what: Watched, series: Mapping[str, list[Series]], started: float, figures: dict[str, Any], notes: list[str]
+) -> list[dict[str, Any]]:
+    if what.ttft_bound is None:
+        if what.member.metrics.metrics and what.ttft_max_seconds is not None:
+            notes.append(
+                f"time to first token: {what.member.engine} has no histogram that reaches it; the benchmark held it"
+            )
+        return []
+    # A scrape may come between two questions: both are counted up to the same one.
+    pair = {key: _up_to(series.get(key, []), _common_end(series)) for key in ("first_tokens", "in_time")}
+    count, in_time = _total(pair, "first_tokens", started), _total(pair, "in_time", started)
+    if count is None or in_time is None:
+        return []
+    late = max(0, round(count - in_time))
+    figures.update(first_tokens=count, first_tokens_late=late)
+    if not count:
+        notes.append("time to first token: no request came, so there is nothing to judge")
+        return []
+    chance = chance_of_late(late, round(count))
+    rule = (
+        f"{late} of {count:.0f} first tokens came after {what.ttft_bound:g} s; 5 of 100 are allowed, and that many are "
+        f"seen by chance in {100 * chance:.2g} of 100 watches"
+    )
+    status = "fail" if chance < LATE_CHANCE else "pass"
+    return [_reason("late share of first tokens", late / count, LATE_SHARE, rule, status)]
+
+
+def _common_end(series: Mapping[str, list[Series]]) -> float:
+    newest = [[one.samples[-1][0] for one in series.get(key, [])] for key in ("first_tokens", "in_time")]
+    return min(max(stamps, default=0.0) for stamps in newest)
+
+
+def _up_to(listed: list[Series], end: float) -> list[Series]:
+    cut = [Series(one.labels, tuple(pair for pair in one.samples if pair[0] <= end)) for one in listed]
+    return [one for one in cut if one.samples]
+
+
+def _queue(
+    what: Watched, series: Mapping[str, list[Series]], started: float, figures: dict[str, Any], notes: list[str]
+) -> list[dict[str, Any]]:
+    if "waiting" not in series:
+        return []
+    by_time: dict[float, float] = {}
+    for one in series["waiting"]:
+        for stamp, value in one.samples:
+            if stamp >= started:
+                by_time[stamp] = by_time.get(stamp, 0.0) + value
+    if not by_time:
+        return []
+    middle = float(statistics.median(by_time.values()))
+    figures["waiting"] = middle
+    rule = f"median of {len(by_time)} scrapes, at most {what.queue_max:g} may wait inside the engine"
+    status = "pass" if middle <= what.queue_max else "fail"
+    return [_reason("requests that wait in the engine", middle, what.queue_max, rule, status)]
+
+
+def _share(measure: str, bad: float, total: float, limit_percent: float) -> dict[str, Any]:
+    share = bad / total if total else float(bad > 0)
+    rule = f"{bad:.0f} of {total:.0f} failed, at most {limit_percent:g} % is allowed"
+    return _reason(measure, share, limit_percent / 100, rule, "pass" if share * 100 <= limit_percent else "fail")
+
+
+def _release_label(up: list[Series], release: str) -> str:
+    """Return whether the targets know the release yet: current, stale, or unknown without a target."""
+    if not up:
+        return "unknown"
+    newest = max(up, key=lambda one: one.samples[-1][0])
+    return "current" if newest.labels.get("release") == release else "stale"
+
+
+def _reason(measure: str, observed: Any, threshold: Any, rule: str, status: str) -> dict[str, Any]:
+    return {"measure": measure, "observed": observed, "threshold": threshold, "rule": rule, "status": status}
+
+
+def _verdict(what: Watched, reasons: list[dict[str, Any]], figures: Mapping[str, Any]) -> dict[str, Any]:
+    failed = [reason for reason in reasons if reason["status"] == "fail"]
+    open_ = [reason for reason in reasons if reason["status"] == "inconclusive"]
+    server = what.member.server
+    if failed:
+        told = "; ".join(f"{reason['measure']}: {reason['rule']}" for reason in failed)
+        word, summary = "fail", f"Fail: by Prometheus, {server}: {told}. The release must go back."
+    elif open_:
+        told = "; ".join(
+            f"{reason['measure']}: {reason['observed']}, wanted {reason['threshold']}" for reason in open_[:3]
+        )
+        word, summary = "inconclusive", f"Inconclusive: {server}: {told}. A person decides."
+    else:
+        count = figures.get("requests") or 0
+        word, summary = "pass", f"Pass: by Prometheus, {server} answered {count:.0f} live requests within its limits."
+    return {"schema": 1, "verdict": word, "reasons": reasons, "statistics": None, "summary": summary}
