@@ -243,7 +243,8 @@ def test_a_failed_step_keeps_what_it_measured(step: str) -> None:
 
 @pytest.mark.parametrize("event", ["metric_contract", "metrics_known", "metrics_watched"])
 def test_a_verdict_beside_the_judges_is_shown_only_where_it_stopped_the_release(event: str) -> None:
-    judged, beside = ({"verdict": word, "reasons": [], "summary": word} for word in ("pass", "fail"))
+    judged: dict[str, Any] = {"verdict": "pass", "reasons": [], "summary": "pass"}
+    beside: dict[str, Any] = {"verdict": "fail", "reasons": [], "summary": "fail"}
     passed = walk(("verdict", 1, {"evidence": judged}), (event, 2, {"evidence": {**judged, "summary": "beside"}}))
     assert build_report(journal(*passed))["hosts"][0]["verdict"]["summary"] == "pass"
     failed = walk(("verdict", 1, {"evidence": judged}), ("step_failed", 2, {"evidence": {**beside, "step": event}}))
