@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-from fleet import Client, Fleet
+from fleet import CHECKOUT, Client, Fleet
 from rollouts import HOSTS, Rollout, journal, release_arguments, wait_for
+
+sys.path.insert(0, str(CHECKOUT / ".build/collections"))
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules import compile_rules
 
