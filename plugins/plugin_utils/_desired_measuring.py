@@ -84,7 +84,7 @@ def check_times(variables: Mapping[str, Any], out: Collector) -> None:
             out.fail(MEASURING_TIME, name, value, "whole seconds, 0 or more", f"Set it, or leave it out ({default}).")
             return
         times[name] = seconds
-    drain, ready, watch, commit = times.values()
+    drain, ready, watch, commit = (times[name] for name in TIMES)
     lease = variables.get(LEASE_VARIABLE)
     lease_seconds = commit + ready + _LEASE_MORE if lease is None else _seconds(lease)
     if lease_seconds is None:

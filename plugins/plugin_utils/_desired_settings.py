@@ -58,7 +58,9 @@ CHECKS: Mapping[str, Callable[[str, Any, Report], None]] = {
 }
 
 
-def setting_findings(hosts: Mapping[str, Mapping[str, Any]], names: Iterable[str] = CHECKS) -> list[dict[str, Any]]:
+def setting_findings(
+    hosts: Mapping[str, Mapping[str, Any]], names: Iterable[str] = tuple(CHECKS)
+) -> list[dict[str, Any]]:
     """Return what is wrong with the settings of these hosts: {host: {variable: value, None when it is not set}}."""
     out = Collector()
     for host, variables in hosts.items():

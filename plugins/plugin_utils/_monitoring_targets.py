@@ -112,8 +112,8 @@ def fleet_targets(
     for host in sorted(hosts, key=lambda one: one.name):
         label = {"host": host.name}
 
-        def add(job: str, port: str, listen: str, host: Host = host, label: Mapping[str, str] = label) -> None:
-            found[job].append(_group(host.place(port, listen, scraper, problems), label))
+        def add(job: str, port: str, listen: str, host: Host = host, name: str = host.name) -> None:
+            found[job].append(_group(host.place(port, listen, scraper, problems), {"host": name}))
 
         if host.name in serving:
             found["engine"] += _engine_groups(host, known)
