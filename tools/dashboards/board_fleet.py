@@ -43,6 +43,7 @@ def board() -> Board:
             Row("Pools", _pools()),
             Row("Hosts and GPUs", _hosts()),
             Row("What was done by itself", _remediation()),
+            Row("Ollama", _ollama()),
         ),
         refresh="30s",
     )
@@ -313,6 +314,7 @@ def _remediation() -> tuple[Panel, ...]:
             "none",
             one(f"max by (server, rule) (local_llm_remediation_gave_up{{{HOSTS}}})", "{{server}} {{rule}}"),
             decimals=0,
+            alerts=(alert("LocalLlmRemediationGaveUp").only_named(),),
         ),
         Panel(
             "Servers that remediation keeps out",
@@ -321,5 +323,37 @@ def _remediation() -> tuple[Panel, ...]:
             "none",
             one(f"max by (server) (local_llm_remediation_out_of_service{{{HOSTS}}})", "{{server}}"),
             decimals=0,
+            alerts=(alert("LocalLlmRemediationKeepsOut").only_named(),),
+        ),
+        Panel(
+            "Since remediation last looked",
+            "How long ago the timer of remediation last ran on each host.",
+            "Minutes mean that the timer has stopped there: nothing is mended by itself. Start it again.",
+            "s",
+            one(f"time() - max by (host) (local_llm_remediation_last_run_timestamp_seconds{{{HOSTS}}})", "{{host}}"),
+            decimals=0,
+            alerts=(alert("LocalLlmRemediationStopped"),),
+        ),
+    )
+
+
+def _ollama() -> tuple[Panel, ...]:
+    return (
+        Panel(
+            "Ollama answers",
+            "1 where the Ollama of an instance answers its timer, 0 where it does not.",
+            "0: look at the unit of the instance on its host.",
+            "none",
+            one(f"min by (server) (local_llm_ollama_up{{{HOSTS}}})", "{{server}}"),
+            decimals=0,
+            alerts=(alert("LocalLlmOllamaNotAnswering").only_named(),),
+        ),
+        Panel(
+            "Part of each model outside the GPUs",
+            "The share of a loaded model that lies in the memory of the host, where it is slow.",
+            "Above zero: the model does not fit beside what else is loaded. Load fewer, or a smaller one.",
+            "percentunit",
+            one(f"max by (server, model) (local_llm_ollama_model_spill_ratio{{{HOSTS}}})", "{{server}} {{model}}"),
+            alerts=(alert("LocalLlmOllamaSpill"),),
         ),
     )

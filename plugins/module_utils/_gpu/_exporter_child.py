@@ -76,7 +76,9 @@ class Worker:
                 return Reading(problem=NOT_STARTED, why=f"{self._command[0]} cannot be started: {error}")
         reading, calling = Reading(), b""
         try:
-            os.write(self._in, b"read\n")
+            # One that has ended takes nothing more; what it wrote before tells where.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._in, b"read\n")
             calling = self._listen(end, reading)
         except (OSError, ValueError) as error:
             reading.problem, reading.why = DIED, str(error)
