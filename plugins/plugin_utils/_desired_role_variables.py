@@ -121,6 +121,7 @@ ROLE_VARIABLES: tuple[str, ...] = (
     "monitoring_scrape_interval_seconds",
     "monitoring_scrape_timeout_seconds",
     "monitoring_state",
+    "monitoring_take_over",
     "monitoring_time_scale",
     "node_exporter_archives",
     "node_exporter_arguments",
