@@ -71,17 +71,23 @@ class ActionModule(ControllerAction):
             raise AnsibleActionFail(f"rollout_watch: {error}") from error
         except PrometheusError as error:
             return _told({"verdict": error_verdict(str(error))}, began)
-        found = _begin(what, ask) if arguments["phase"] == "begin" else _judge(what, ask, arguments)
+        found = _begin(what, ask, arguments) if arguments["phase"] == "begin" else _judge(what, ask, arguments)
         return _told(found, began)
 
 
-def _begin(what: Watched, ask: Ask) -> dict[str, Any]:
-    try:
-        now = _time(ask)
-        answers = _ask_all(what, ask, LOOK_BACK_SECONDS)
-    except PrometheusError as error:
-        return {"verdict": error_verdict(str(error)), "started_seconds": None}
-    return {"verdict": presence_verdict(what, answers), "started_seconds": now}
+def _begin(what: Watched, ask: Ask, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Wait until Prometheus has all that it will be asked: what only the new release has comes with the next scrape."""
+    deadline = time.monotonic() + arguments["wait_seconds"]
+    while True:
+        over = time.monotonic() >= deadline
+        try:
+            now = _time(ask)
+            verdict = presence_verdict(what, _ask_all(what, ask, LOOK_BACK_SECONDS))
+        except PrometheusError as error:
+            return {"verdict": error_verdict(str(error)), "started_seconds": None}
+        if over or verdict["verdict"] == "pass":
+            return {"verdict": verdict, "started_seconds": now}
+        time.sleep(POLL_SECONDS)
 
 
 def _judge(what: Watched, ask: Ask, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -173,8 +173,8 @@ def main() -> None:
             verdict = contract_verdict(findings)
         else:
             detail = answer.detail or f"status {answer.status}"
-            # A server that is only busy proves nothing; one that says that it has no such page does.
-            refused = answer.error is None and answer.status is not None and answer.status not in (429, 503)
+            # A server that is busy or has a fault now proves nothing; one that says that it has no such page does.
+            refused = answer.error is None and answer.status in (401, 403, 404, 405, 501)
             findings, verdict = [], no_page_verdict(params["url"].rstrip("/"), detail, refused)
     result = {
         "changed": False,
