@@ -87,7 +87,7 @@ def main() -> int:
         readings: list[float] = []
         end = time.monotonic() + WATCH_SECONDS
         while time.monotonic() < end:
-            time.sleep(2)
+            time.sleep(2)  # the pace at which it is looked at, not a wait for something
             readings.append(host.scrape().value("read_seconds") or 0.0)
         share = (used_seconds(host) - before) / WATCH_SECONDS
         processes = host.processes()

@@ -42,7 +42,7 @@ def request(
     endpoint: Endpoint,
     path: str,
     timeout_seconds: float,
-    payload: dict[str, Any] | None = None,
+    payload: Any = None,
     method: str | None = None,
 ) -> Answer:
     """GET (or POST the payload as JSON to) base path + path. Never raises for what the other side does.

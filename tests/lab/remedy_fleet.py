@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,10 @@ class Remedied(Fleet):
         """Wait until it has looked so many times more."""
         for _count in range(number):
             last = self.looks()
-            wait_for("the next look", lambda last=last: self.looks() > last, 60)  # type: ignore[misc]
+            wait_for("the next look", partial(self._has_looked_since, last), 60)
+
+    def _has_looked_since(self, last: float) -> bool:
+        return self.looks() > last
 
     def metrics(self) -> str:
         """Return what node_exporter would show."""

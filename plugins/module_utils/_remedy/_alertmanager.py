@@ -105,8 +105,7 @@ def send_waiting(directory: str, endpoint: Endpoint, seconds: float, now: float)
         payloads.append({**payload, "endsAt": iso(now + SHOWN_SECONDS)})
     if not payloads:
         return 0, 0, ""
-    # A list is what the interface takes; _http_json sends any JSON value.
-    answer = request(endpoint, PATH, seconds, payload=payloads)  # type: ignore[arg-type]
+    answer = request(endpoint, PATH, seconds, payload=payloads)
     if answer.status is None or not 200 <= answer.status < 300:
         said = f"HTTP {answer.status}" if answer.status is not None else answer.detail
         return 0, len(names), f"{endpoint.host}:{endpoint.port}{PATH}: {said}"

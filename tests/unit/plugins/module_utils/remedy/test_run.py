@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -266,8 +266,8 @@ class Receiver(BaseHTTPRequestHandler):
     """An Alertmanager that keeps what it gets."""
 
     status = 200
-    got: list[Any] = []  # noqa: RUF012
-    headers_got: list[str] = []  # noqa: RUF012
+    got: ClassVar[list[Any]] = []
+    headers_got: ClassVar[list[str]] = []
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -285,8 +285,8 @@ class Receiver(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver() -> Iterator[tuple[type[Receiver], str]]:
     class Mine(Receiver):
-        got: list[Any] = []  # noqa: RUF012
-        headers_got: list[str] = []  # noqa: RUF012
+        got: ClassVar[list[Any]] = []
+        headers_got: ClassVar[list[str]] = []
 
     server = HTTPServer(("127.0.0.1", 0), Mine)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a page."""
         while (HOME / "mute").exists():
-            time.sleep(0.5)
+            time.sleep(0.5)  # the fault: it takes connections and says nothing
         stuck = (HOME / "stuck").exists()
         tokens = 7 if stuck else int((time.monotonic() - STARTED) * 100)
         pages = {
@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         for number in range(200):
             self.wfile.write(f'data: {{"choices":[{{"delta":{{"content":"w{number} "}}}}]}}\n\n'.encode())
             self.wfile.flush()
-            time.sleep(0.1)
+            time.sleep(0.1)  # the pace of the answer
         self.wfile.write(b"data: [DONE]\n\n")
 
     def log_message(self, format: str, *args: object) -> None:
