@@ -109,7 +109,7 @@ def test_hung_driver_costs_one_process_and_no_waiting_and_is_told(host: Exporter
     wait_for("it to hang", lambda: host.scrape().value("driver_problem", problem="hung") == 1, 60)
     last = stamp(host)
     wait_for("old values to go", lambda: "local_llm_gpu_power_watts" not in host.scrape().values, MAX_AGE_SECONDS + 30)
-    # Some more attempts: none may leave anything behind. Looked for over a time, since nothing comes that could be waited for.
+    # Some more attempts: none may leave anything behind. This looks for a time, since nothing comes to wait for.
     most = 0
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
