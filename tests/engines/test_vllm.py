@@ -17,7 +17,8 @@ from functools import partial
 import pytest
 from engine_fleet import KEEP, LAB, PATTERNS, VLLM, EngineFleet
 from fleet import CHECKOUT, Client
-from rollouts import journal, wait_for
+from rollouts import journal
+from waiting import wait_for
 
 from ansible_collections.local_llm.ops.plugins.module_utils._engines._vllm import ENGINE
 from ansible_collections.local_llm.ops.plugins.module_utils._model_headers._model_facts import model_facts

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from exporter_host import HOST, UNIT, ExporterHost
 from gpu_fleet import KEEP, LAB, healthy, with_faults
-from rollouts import wait_for
+from waiting import wait_for
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_metrics import gpu_metrics
 

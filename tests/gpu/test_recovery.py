@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 from fleet import Client
 from gpu_fleet import GpuFleet, healthy, with_faults
-from rollouts import HOSTS, gateway_servers, wait_for
+from rollouts import HOSTS, gateway_servers
+from waiting import wait_for
 
 MEND = ("-e", "remediate=true")
 

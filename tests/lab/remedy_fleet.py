@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet import GATEWAY_PORT, Fleet
-from rollouts import wait_for
+from waiting import wait_for
 
 HERE = Path(__file__).resolve().parents[1] / "remediation"
 LAB = os.environ.get("LOCAL_LLM_TEST_REMEDIATION_LAB", "remedy")

@@ -11,26 +11,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from fleet import Fleet, PlaybookRun, made_since
+from waiting import wait_for
 
 # The hosts of such a lab that serve.
 HOSTS = ("gpu1", "gpu2", "gpu3")
-
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
-    """Return the condition's first true value; fail, naming what was awaited, when the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.3)
-    pytest.fail(f"Not within {seconds:.0f} s: {what}")
 
 
 def journal(directory: Path) -> list[dict[str, Any]]:

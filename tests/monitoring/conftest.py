@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from monitoring_fleet import KEEP, LAB, LAB_HOSTS, MonitoringFleet, Watched
-from rollouts import wait_for
+from waiting import wait_for
 
 
 @pytest.fixture(scope="session")

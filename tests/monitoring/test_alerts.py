@@ -15,7 +15,7 @@ import yaml
 from fleet import CHECKOUT
 from host_disk import HostDisk
 from monitoring_fleet import HERE, SHARED_MACHINE, Told, Watched
-from rollouts import wait_for
+from waiting import wait_for
 
 sys.path.insert(0, str(CHECKOUT / ".build" / "collections"))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from monitoring_fleet import Watched
-from rollouts import wait_for
+from waiting import wait_for
 
 
 def test_every_job_of_the_fleet_answers(watched: Watched) -> None:

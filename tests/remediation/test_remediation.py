@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from remedy_fleet import OUT, Remedied
-from rollouts import wait_for
+from waiting import wait_for
 
 RESTARTS = 2
 

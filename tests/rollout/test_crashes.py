@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 from fleet import Client, Fleet
-from rollouts import HOSTS, Rollout, gateway_servers, release_arguments, wait_for
+from rollouts import HOSTS, Rollout, gateway_servers, release_arguments
+from waiting import wait_for
 
 START = Callable[..., Rollout]
 # A measurement that a short lease and a short dead-man leave time for; a longer one is refused.

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 from fleet import Fleet, PlaybookRun
-from rollouts import gateway_servers, wait_for
+from rollouts import gateway_servers
+from waiting import wait_for
 
 CHAT = {
     "name": "chat", "engine": "llamacpp", "engine_version": "0.7.0", "model": "tiny", "served_name": "chat",

@@ -23,7 +23,8 @@ import pytest
 from fleet import CHECKOUT, Client, Fleet
 from host_disk import HostDisk
 from open_gate import open_gate
-from rollouts import HOSTS, wait_for
+from rollouts import HOSTS
+from waiting import wait_for
 
 sys.path.insert(0, str(CHECKOUT / ".build" / "collections"))
 

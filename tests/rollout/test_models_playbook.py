@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from fleet import Fleet, PlaybookRun
-from rollouts import HOSTS, wait_for
+from rollouts import HOSTS
+from waiting import wait_for
 
 MODELS = "/var/lib/local_llm/models"
 APPLY = ("-e", "local_llm_models_apply=true")

@@ -16,7 +16,8 @@ from urllib.parse import quote
 import pytest
 import yaml
 from fleet import CHECKOUT, Client, Fleet
-from rollouts import HOSTS, Rollout, journal, release_arguments, wait_for
+from rollouts import HOSTS, Rollout, journal, release_arguments
+from waiting import wait_for
 
 sys.path.insert(0, str(CHECKOUT / ".build/collections"))
 

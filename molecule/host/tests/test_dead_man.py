@@ -6,24 +6,17 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from testinfra.host import Host
+from waiting import wait_for
 
 testinfra_hosts = ["ansible://gpu_hosts"]
 
 NAME = "deadman"
 DIRECTORY = f"/var/lib/local_llm/instances/{NAME}"
 OLD, NEW = "0" * 12, "1" * 12
-
-
-def wait_for(condition: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
-        time.sleep(0.3)
 
 
 def armed(host: Host, boot_id: str, seconds_left: int, revert_to: str | None = OLD) -> str:
@@ -67,13 +60,13 @@ def test_deadline_takes_the_instance_back_and_ends_the_polling(instance: Host) -
     arm(instance, armed(instance, boot_id(instance), 4))
     instance.run_expect([0], f"systemctl start local-llm-revert@{NAME}.timer")
     assert current(instance) == NEW
-    wait_for(lambda: current(instance) == OLD, "current goes back")
-    wait_for(lambda: not instance.file(f"{DIRECTORY}/armed.json").exists, "armed.json goes")
+    wait_for("current goes back", lambda: current(instance) == OLD)
+    wait_for("armed.json goes", lambda: not instance.file(f"{DIRECTORY}/armed.json").exists)
     timer = f"systemctl is-active local-llm-revert@{NAME}.timer"
-    wait_for(lambda: instance.run(timer).rc != 0, "the polling ends")
+    wait_for("the polling ends", lambda: instance.run(timer).rc != 0)
     unit = f"systemctl show -p InvocationID local-llm@{NAME}"
-    wait_for(lambda: instance.check_output(unit) != before, "the engine starts again")
-    wait_for(lambda: instance.run(f"systemctl is-active local-llm@{NAME}").rc == 0, "the engine runs")
+    wait_for("the engine starts again", lambda: instance.check_output(unit) != before)
+    wait_for("the engine runs", lambda: instance.run(f"systemctl is-active local-llm@{NAME}").rc == 0)
     assert json.loads(instance.file(f"{DIRECTORY}/state.json").content_string)["state"] == "rolling_back"
     assert "dead_man_reverted" in instance.file(f"{DIRECTORY}/journal.jsonl").content_string
 
@@ -85,7 +78,7 @@ def test_start_after_a_reboot_in_mid_change_starts_the_old_release_only(instance
         instance.run_expect([0], f"printf '{script}' >{DIRECTORY}/releases/{release}/run")
     arm(instance, armed(instance, "another-boot", 600))
     instance.run_expect([0], f"systemctl start local-llm@{NAME}")
-    wait_for(lambda: instance.file(f"/var/cache/local-llm/{NAME}/{OLD}").exists, "the old release runs")
+    wait_for("the old release runs", lambda: instance.file(f"/var/cache/local-llm/{NAME}/{OLD}").exists)
     assert current(instance) == OLD
     assert not instance.file(f"/var/cache/local-llm/{NAME}/{NEW}").exists
 
@@ -94,7 +87,7 @@ def test_first_release_is_stopped_and_not_started_again(instance: Host) -> None:
     instance.run_expect([0], f"rm {DIRECTORY}/previous")
     arm(instance, armed(instance, boot_id(instance), 0, revert_to=None))
     instance.run_expect([0], f"systemctl start local-llm-revert@{NAME}.timer")
-    wait_for(lambda: instance.run(f"systemctl is-active local-llm@{NAME}").rc != 0, "the engine stops")
+    wait_for("the engine stops", lambda: instance.run(f"systemctl is-active local-llm@{NAME}").rc != 0)
     assert not instance.file(f"{DIRECTORY}/current").exists
 
 

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 from testinfra.host import Host
+from waiting import wait_for
 
 testinfra_hosts = ["ansible://monitoring"]
 PLACE = "/etc/prometheus/local_llm"
@@ -26,13 +25,6 @@ def address(host: Host) -> str:
 def ask(host: Host, port: int, path: str) -> Any:
     script = "import sys,urllib.request as u;print(u.urlopen(sys.argv[1],timeout=10).read().decode())"
     return json.loads(host.check_output(f"python3 -c '{script}' 'http://{address(host)}:{port}{path}'"))
-
-
-def wait_for(condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
-        time.sleep(0.5)
 
 
 @pytest.mark.parametrize(("unit", "port"), [("prometheus", 9090), ("prometheus-alertmanager", 9093)])
@@ -94,7 +86,7 @@ def test_prometheus_found_the_targets_of_every_job(host: Host) -> None:
         "local_llm_engine": 4, "local_llm_gateway": 1, "local_llm_node": 5, "local_llm_gpu": 2,
         "local_llm_prometheus": 2, "local_llm_alertmanager": 2, "own": 1,
     }  # fmt: skip
-    wait_for(lambda: jobs() == wanted, "all targets are found")
+    wait_for("all targets are found", lambda: jobs() == wanted)
 
 
 def test_prometheus_scrapes_itself_and_sends_to_its_alertmanager(host: Host) -> None:
@@ -103,8 +95,8 @@ def test_prometheus_scrapes_itself_and_sends_to_its_alertmanager(host: Host) -> 
         here = [one for one in answer if one["metric"].get("instance", "").startswith(f"{address(host)}:")]
         return {one["metric"]["job"]: one["value"][1] for one in here}
 
-    wait_for(lambda: up().get("local_llm_prometheus") == "1", "Prometheus is up for itself")
-    wait_for(lambda: up().get("local_llm_alertmanager") == "1", "Alertmanager is up")
+    wait_for("Prometheus is up for itself", lambda: up().get("local_llm_prometheus") == "1")
+    wait_for("Alertmanager is up", lambda: up().get("local_llm_alertmanager") == "1")
     there = ask(host, 9090, "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
     assert [one["url"] for one in there] == [f"http://{address(host)}:9093/api/v2/alerts"]
 

@@ -7,28 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from testinfra.host import Host
+from waiting import wait_for
 
 testinfra_hosts = ["ansible://gpu_hosts"]
 
 STATE = "/var/lib/local_llm/remediation/state.json"
 HOME = "/var/cache/local-llm/chat"
-
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Return the condition's first true value; fail when the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.5)
-    pytest.fail(f"Not within {seconds:.0f} s: {what}")
 
 
 def ask_agent(host: Host, server: str) -> str:
