@@ -43,7 +43,7 @@ _DISKS = ("usr", "var", "lib/modules")
 class Sources:
     """Where the facts are read from. mirrors: {beginning of an address, or id of a repository: origin}.
 
-    running_kernel: counts as the running one, where the kernel is not the host's own (a container); None: as /proc says.
+    running_kernel: counts as the running one, for a container, whose kernel is not its own; None: as /proc says.
     """
 
     sysfs_root: str = "/sys"

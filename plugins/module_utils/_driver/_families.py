@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Names of packages of the driver, whole. What follows a cycle of its own stays out: the CUDA toolkit, cuDNN, the
-# container toolkit, the EGL platform libraries, and libxnvctrl, which others than the driver need. Sources: packages.debian.org, packages.ubuntu.com, NVIDIA's driver
-# installation guide, names of the packages in NVIDIA's repositories.
+# container toolkit, the EGL platform libraries, and libxnvctrl, which others than the driver need. Sources: the package
+# indexes of Debian and Ubuntu, NVIDIA's driver installation guide, names in NVIDIA's repositories.
 FAMILIES = (
     r"nvidia-(?!fs-)(?:[a-z0-9]+-)*(?:kernel|dkms)(?:-[a-z0-9.-]+)?",
     r"nvidia-(?:driver|headless|open|utils|compute-utils|firmware|tesla|legacy|kmod|libs|gds)(?:-[a-z0-9.-]+)?",
@@ -132,6 +132,7 @@ def _part_key(text: str) -> tuple[Any, ...]:
     key = []
     for letters, digits in _PIECES.findall(text):
         # The end of a text sorts after a tilde and before everything else; letters sort before other signs.
-        key.append(tuple(-1 if sign == "~" else ord(sign) + (0 if sign.isalpha() else 256) for sign in letters) + (0,))
+        signs = (-1 if sign == "~" else ord(sign) + (0 if sign.isalpha() else 256) for sign in letters)
+        key.append((*signs, 0))
         key.append((int(digits or 0),))
     return tuple(key)

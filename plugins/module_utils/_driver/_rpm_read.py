@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change without notice.
-"""The driver's packages on Enterprise Linux: what rpm has, what dnf could bring. Unit-tested with recorded texts only."""
+"""The driver's packages on Enterprise Linux: what rpm has, what dnf could bring. Tested with recorded texts only."""
 
 from __future__ import annotations
 
