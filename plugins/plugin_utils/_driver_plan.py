@@ -99,11 +99,10 @@ def _plan(
         warnings += [{**one, "status": "warn", "severity": "warning"} for one in headers]
     if choice.build == "precompiled":
         warnings.append(refuse.ready_made_warning(facts))
-    pinned = {name: after[name] for name in hold}
     if row["package_manager"] == "apt":
-        pin = apt_pins(pinned, choice.version, [facts["distribution"]] if wish.source == "nvidia" else ["nvidia"])
+        pin = apt_pins(choice.version, [facts["distribution"]] if wish.source == "nvidia" else ["nvidia"])
     else:
-        pin = dnf_pins(pinned, wish.branch, row.get("streams"), choice.modules)
+        pin = dnf_pins({name: after[name] for name in hold}, wish.branch, row.get("streams"), choice.modules)
     return {
         "schema": _shapes.SCHEMA,
         "changes": changed,
@@ -191,7 +190,7 @@ def _plan_to_keep(facts: Mapping[str, Any], wish: Wanted) -> dict[str, Any]:
     refused = [*refuse.broken_packages(facts)]
     pin: list[dict[str, str]] = []
     if version is not None and facts["package_manager"] == "apt":
-        pin = apt_pins(versions, version, [])
+        pin = apt_pins(version, [])
     elif version is not None and facts["package_manager"] == "dnf":
         pin = dnf_pins(versions, int(version.partition(".")[0]), None, "open")
     return {
