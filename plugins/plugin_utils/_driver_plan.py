@@ -81,7 +81,9 @@ def _plan(
     not_held = [name for name in hold if not (facts["packages"].get(name) or {}).get("held")]
     changed = packages_change or reload or bool(not_held)
     reboot, reason = reboot_needed(facts, choice, packages_change)
-    stop, start, seconds = [], [], {"expected": 0, "why": "nothing that serves is touched"}
+    stop: list[str] = []
+    start: list[str] = []
+    seconds = {"expected": 0, "why": "nothing that serves is touched"}
     headers = list(refuse.missing_headers(facts, choice, row))
     if packages_change or reload:
         stop, start = units(facts, after, _persistenced_runs(facts, wish, after))

@@ -29,7 +29,8 @@ ROWS = [
 @pytest.mark.parametrize("distribution", ["ubuntu 22.04", "ubuntu 24.04", "ubuntu 26.04", "debian 12", "debian 13"])
 @pytest.mark.parametrize("archive", ["distribution", "nvidia"])
 def test_debian_and_ubuntu_have_a_row_for_both_archives(distribution: str, archive: str) -> None:
-    row = row_for(FACTS, *distribution.split(maxsplit=1), archive)
+    name, version = distribution.split(maxsplit=1)
+    row = row_for(FACTS, name, version, archive)
     assert row is not None and row["sets"]
 
 

@@ -11,9 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.local_llm.ops.plugins.module_utils._driver import _apt_read as apt
 from ansible_collections.local_llm.ops.plugins.module_utils._driver import _rpm_read as rpm
 from ansible_collections.local_llm.ops.plugins.module_utils._driver._locks import lock_holder
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._origins import mirrored
 
 DPKG = """\
 nvidia-smi\tamd64\t535.247.01-1~deb12u1\thold\tok\tinstalled
@@ -108,6 +111,26 @@ def test_a_debian_host_tells_what_it_has_and_could_get(tmp_path: Path) -> None:
 def test_a_site_names_the_origin_of_its_mirror(tmp_path: Path) -> None:
     found = apt.read_apt(run, [], {"http://mirror.example.org/lost": "nvidia"}, str(tmp_path))
     assert {"version": "535.261.03-1", "origin": "nvidia"} in found["available"]["nvidia-smi"]
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("https://mirror.example.org/cuda/", "https://mirror.example.org/cuda  Packages"),
+        ("https://mirror.example.org", "https://mirror.example.org/debian bookworm/main amd64 Packages"),
+        ("https://user:secret@mirror.example.org/cuda", "https://mirror.example.org/cuda ./ Packages"),
+        ("file:///srv/repository", "file:/srv/repository ./ Packages"),
+        ("site-cuda", "site-cuda"),
+    ],
+)
+def test_a_mirror_is_known_however_the_site_writes_its_address(given: str, address: str) -> None:
+    assert mirrored(address, {given: "nvidia"}) == "nvidia"
+
+
+def test_a_neighbour_of_a_mirror_is_none() -> None:
+    assert (
+        mirrored("https://mirror.example.org/cuda-old  Packages", {"https://mirror.example.org/cuda": "nvidia"}) is None
+    )
 
 
 def test_only_ready_made_modules_of_the_kernels_here_are_asked_for() -> None:
