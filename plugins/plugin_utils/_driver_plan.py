@@ -77,15 +77,16 @@ def _plan(
     hold = sorted(name for name in after if _is_ours(name, after[name], choice.version))
     packages_change = bool(changes.install or changes.remove)
     loaded = facts["loaded_version"]
-    reload = loaded is not None and loaded != choice.version
+    flavour_differs = facts["loaded_flavour"] not in (None, choice.modules)
+    touched = packages_change or (loaded is not None and loaded != choice.version) or flavour_differs
     not_held = [name for name in hold if not (facts["packages"].get(name) or {}).get("held")]
-    changed = packages_change or reload or bool(not_held)
-    reboot, reason = reboot_needed(facts, choice, packages_change)
+    changed = touched or bool(not_held)
+    reboot, reason = reboot_needed(facts, choice, touched)
     stop: list[str] = []
     start: list[str] = []
     seconds = {"expected": 0, "why": "nothing that serves is touched"}
     headers = list(refuse.missing_headers(facts, choice, row))
-    if packages_change or reload:
+    if touched:
         stop, start = units(facts, after, _persistenced_runs(facts, wish, after))
         seconds = downtime(facts, choice, reboot, distributions["estimates"])
         refused += [
@@ -99,6 +100,7 @@ def _plan(
     else:
         # Nothing is built now; but the next boot would find no module.
         warnings += [{**one, "status": "warn", "severity": "warning"} for one in headers]
+        warnings += refuse.not_loaded(facts, choice)
     if choice.build == "precompiled":
         warnings.append(refuse.ready_made_warning(facts))
     if row["package_manager"] == "apt":
@@ -199,6 +201,7 @@ def _plan_to_keep(facts: Mapping[str, Any], wish: Wanted) -> dict[str, Any]:
         **_refused(
             facts, Modules(facts["loaded_flavour"] or "", "nvidia_driver_source is none: only held", False), refused
         ),
+        "modules": facts["loaded_flavour"],
         "changes": any(not item["held"] for name, item in facts["packages"].items() if name in versions),
         "to": version,
         "hold": hold,

@@ -264,6 +264,23 @@ def unseen_holders(facts: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
+def not_loaded(facts: Mapping[str, Any], choice: Choice) -> list[Finding]:
+    """Return a warning for a host whose driver is there in the wanted version, but not in its kernel."""
+    if not facts["gpus"] or facts["loaded_version"] is not None:
+        return []
+    return [
+        finding(
+            "driver_loaded",
+            "warn",
+            "kernel module nvidia",
+            observed="not loaded, although the packages are there",
+            expected=choice.version,
+            action="Load it: modprobe nvidia. If that fails, read: journalctl -k -g 'NVRM|nvidia'; dkms status",
+            source="/sys/module/nvidia/version",
+        )
+    ]
+
+
 def ready_made_warning(facts: Mapping[str, Any]) -> Finding:
     return finding(
         "driver_kernel",

@@ -201,7 +201,7 @@ def test_a_busy_package_manager_does_not_fail_a_host_that_is_there_already() -> 
 )  # fmt: skip
 def test_a_reboot_has_a_reason(changes: dict[str, Any], answer: str, words: str) -> None:
     base = {"available": offered("ubuntu", (ubuntu(580), "580.95.05-0ubuntu1")), **changes}
-    result = plan(host("ubuntu", "24.04", **base), wanted("580"))
+    result = plan(host("ubuntu", "24.04", **base), wanted("580", modules="open"))
     assert (result["reboot"], refused(result)) == (answer, [])
     assert words in result["reboot_reason"]
     assert ("reboot" in result["downtime_seconds"]["why"]) is (answer != "not_needed")
