@@ -120,8 +120,7 @@ def absent(work: Work, names: list[str]) -> None:
     if rest:
         apt.purge(work.host, rest)
         work.changed = True
-    paths = [protection.BLACKLIST, *(str(one["path"]) for one in plan.get("pin") or [])]
-    if protection.write_files(work.host, dict.fromkeys(paths)):
+    if protection.write_files(work.host, dict.fromkeys(protection.pinned_files(plan))):
         work.changed = True
     units.close_window(work.host)
     work.reboot_needed = problem is not None

@@ -62,9 +62,8 @@ def refuse_broken(work: Work) -> None:
 
 def predict(work: Work) -> changes_of.Changes:
     """Return what the transaction will change, without changing anything."""
-    old = [str(one["path"]) for one in (work.record.transaction() or {"plan": {}})["plan"].get("pin") or []]
-    new = [str(one["path"]) for one in work.plan.get("pin") or []]
-    return apt.resolve(work.host, work.plan, [*old, *new])
+    old = protection.pinned_files((work.record.transaction() or {}).get("plan"))
+    return apt.resolve(work.host, work.plan, protection.pinned_files(work.plan), list(old))
 
 
 def downloaded(work: Work, identity: str, plan: Mapping[str, Any], was_drained: bool) -> None:
@@ -120,14 +119,13 @@ def take_snapshot(work: Work, changes: changes_of.Changes) -> dict[str, Any]:
     packages, versions = query(work), kernel.read_versions(work.host)
     modules = read_modules(work.host.procfs_root, work.host.run, work.host.system_root)
     names = {*changes, *changes_of.closure(packages, versions.loaded or "", []), *work.plan["hold"]}
-    paths = [protection.BLACKLIST, *(str(one["path"]) for one in work.plan.get("pin") or [])]
     return {
         "schema": 1,
         "transaction_id": work.open_transaction["id"],
         "packages": {name: packages[name] for name in sorted(names) if name in packages},
         "changes": changes_of.to_json(changes),
         "cache": work.cache.manifest(),
-        "files": protection.read_files(work.host, paths),
+        "files": protection.read_files(work.host, list(protection.pinned_files(work.plan))),
         "units": units.unit_states(work.host, units_of(work.plan)),
         "kernel_running": versions.running,
         "kernel_newest": versions.newest,
@@ -162,7 +160,7 @@ def installed(work: Work) -> None:
     units.open_window(work.host, work.window_seconds)
     if wanted:
         work.note("the package transaction has begun", "installing")
-        protection.write_files(work.host, protection.wanted_files(work.plan, work.plan["hold"]))
+        protection.write_files(work.host, protection.pinned_files(work.plan))
         with work.timed("packages"):
             apt.apply(work.host, wanted, files)
         needed = [name for name, (before, _after) in work.changes.items() if before is None]
@@ -178,8 +176,7 @@ def protect_new(work: Work) -> list[str]:
     packages = query(work)
     names = changes_of.closure(packages, work.plan.get("to") or "", work.plan["hold"])
     released = [name for name in work.snapshot["packages"] if name not in names]
-    files = protection.wanted_files(work.plan, names)
-    return protection.protect(work.host, files, names, released)
+    return protection.protect(work.host, protection.pinned_files(work.plan), names, released)
 
 
 def loaded(work: Work) -> None:
