@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from driver_fleet import ALL, DIRECTORY, HOSTS, NEW, OLD, PACKAGES, DriverFleet, failed, plan, well
+from driver_fleet import ALL, DIRECTORY, HOSTS, NEW, OLD, PACKAGES, UNATTENDED, DriverFleet, failed, plan, well
 
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import CHAIN_START, sha256_hex
 

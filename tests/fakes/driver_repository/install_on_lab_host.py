@@ -2,7 +2,7 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give hosts of a lab the fake driver repository and the stand-ins for modprobe, rmmod and dkms.
+"""Give hosts of a lab a fake GPU, the fake driver repository and the stand-ins for modprobe, rmmod and dkms.
 
 install_on_lab_host.py --lab NAME VERSION[:fails|:silent|:module=OTHER] ... -- HOST ...
 """
@@ -102,7 +102,9 @@ def main() -> int:
     try:
         library = gpus.build.build(gpus.CACHE)
         build.build(repository, [build.release_of(word) for word in words[2:end]], library)
-        install(words[1], words[end + 1 :], repository)
+        hosts = words[end + 1 :]
+        gpus.install(words[1], dict.fromkeys(hosts, bare(gpus.scenarios.profile("l4_1"))))
+        install(words[1], hosts, repository)
     except (build.BuildError, gpus.InstallError) as error:
         print(f"install_on_lab_host.py: {error}", file=sys.stderr)
         return 1
