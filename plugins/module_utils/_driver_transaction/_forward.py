@@ -132,6 +132,7 @@ def take_snapshot(work: Work, changes: changes_of.Changes) -> dict[str, Any]:
         "loaded_version": versions.loaded,
         "module_on_disk_version": versions.disk,
         "loaded_modules": kernel.loaded_modules(work.host),
+        "loaded_flavour": kernel.loaded_flavour(work.host),
         "secure_boot": collect_kernel(modules, work.host.sysfs_root)["secure_boot"],
         "boot_id": work.host.boot_id(),
     }
@@ -186,27 +187,31 @@ def loaded(work: Work) -> None:
     work.demand("installed", "reboot_needed")
     version, plan = work.plan["to"], work.plan
     work.findings += kernel.check_built(work.host, version)
-    reason = put_in(work, version, work.snapshot["loaded_modules"], plan["reboot"] == "needed", plan["reboot_reason"])
+    why = (plan["reboot_reason"] or "the plan says so") if plan["reboot"] == "needed" else ""
+    reason = put_in(work, version, plan["modules"], work.snapshot["loaded_modules"], why)
     if reason:
         ask_for_reboot(work, "reboot_needed", reason)
         return
-    kernel.check_loaded(work.host, version)
+    kernel.check_loaded(work.host, version, plan["modules"])
     with work.timed("start"):
         units.start(work.host, plan["start_units"])
     work.move("loaded", f"{version} is loaded, on the disk and in the library")
 
 
-def put_in(work: Work, version: str, before: list[str], reboot_wanted: bool, why: str) -> str | None:
-    """Load a version of the driver in place of what is loaded. Return why that takes a reboot, None when it is in."""
+def put_in(work: Work, version: str, flavour: str | None, before: list[str], why_reboot: str) -> str | None:
+    """Load a driver in place of the one that is loaded. Return why that takes a reboot, None when it is in.
+
+    before: the modules that were loaded before the transaction. why_reboot: why the plan wants a reboot, if it does.
+    """
     versions = kernel.read_versions(work.host)
     rebooted = work.host.boot_id() != work.open_transaction["boot_id"]
-    if versions.loaded == version:
+    if kernel.is_loaded(work.host, version, flavour):
         kernel.load(work.host, before)
         return None
     if versions.running not in versions.disk:
         return f"the running kernel {versions.running} has no modules on the disk any more"
-    if reboot_wanted and not rebooted:
-        return why or "the plan says so"
+    if why_reboot and not rebooted:
+        return why_reboot
     free_the_driver(work)
     with work.timed("unload"):
         problem = kernel.unload(work.host)
@@ -235,7 +240,7 @@ def held(work: Work) -> None:
     if work.at_least("committed"):
         return
     work.demand("loaded", "verified")
-    kernel.check_loaded(work.host, work.plan["to"])
+    kernel.check_loaded(work.host, work.plan["to"], work.plan["modules"])
     before = query(work)
     files = protect_new(work)
     after = query(work)

@@ -229,3 +229,17 @@ def test_a_snapshot_of_another_transaction_is_not_gone_back_to(host: FakeHost) -
     path.write_text(path.read_text().replace("1.0-1", "9.9-1"))
     with pytest.raises(DriverError, match="is not the one of transaction t1"):
         host.call("rolled_back")
+
+
+def test_the_other_flavour_of_the_same_version_is_loaded_in_place_of_the_first(host: FakeHost) -> None:
+    told = host.root / "proc/driver/nvidia/version"
+    told.parent.mkdir(parents=True)
+    told.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  1.0")
+    host.mirror |= {("nvidia-open-kernel-dkms", "1.0-1")}
+    wanted = plan("1.0", modules="open", install={"nvidia-open-kernel-dkms": "1.0-1"})
+    for state in ("downloaded", "stopped", "installed"):
+        host.call(state, wanted)
+    host.commands.clear()
+    with pytest.raises(DriverError, match="loaded are the proprietary modules, not the open ones"):
+        host.call("loaded")
+    assert "rmmod nvidia" in host.commands
