@@ -74,8 +74,9 @@ def test_a_second_transaction_is_refused_while_one_is_open(on_old: DriverFleet) 
 
 
 def test_unattended_upgrades_do_not_move_the_driver(on_old: DriverFleet) -> None:
-    """The real program, allowed to take everything from the repository, leaves the driver and takes other packages."""
-    allow = 'Unattended-Upgrade::Origins-Pattern { "origin=local-llm-test"; };'
+    """The real program, allowed to take all of the repository, leaves the driver where it is."""
+    key = "Unattended-Upgrade::Origins-Pattern"
+    allow = f'#clear {key}; {key} {{ "origin=local-llm-test"; }};'
     for host in HOSTS:
         on_old.shell(host, "apt-get -qq update && apt-get -qq install -y unattended-upgrades >/dev/null 2>&1")
         on_old.shell(host, f"printf '%s\\n' '{allow}' > /etc/apt/apt.conf.d/99test")
