@@ -72,7 +72,8 @@ def open_window(host: Host, seconds: int) -> None:
     host.ask("systemctl", "stop", f"{WINDOW}.timer")
     # A service of them that runs now holds the lock of the packages: the transaction waits for it.
     timers = [unit for unit in present if unit.endswith(".timer")]
-    host.must(f"Stopping {', '.join(timers)}", "systemctl", "stop", "--", *timers)
+    if timers:
+        host.must(f"Stopping {', '.join(timers)}", "systemctl", "stop", "--", *timers)
     host.must(f"Masking {', '.join(present)}", "systemctl", "mask", "--runtime", "--", *present)
     script = f"systemctl unmask --runtime {' '.join(present)}; systemctl daemon-reload"
     script += "".join(f"; systemctl --quiet is-enabled {timer} && systemctl start {timer}" for timer in timers)
@@ -81,6 +82,7 @@ def open_window(host: Host, seconds: int) -> None:
         "systemd-run",
         f"--unit={WINDOW}",
         f"--on-active={seconds}",
+        "--service-type=oneshot",
         "--collect",
         "--quiet",
         "/bin/sh",
