@@ -1,7 +1,7 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nothing of the role monitoring is left, what was there before is, and the files that it wrote on the controller are whole."""
+"""Nothing of the role monitoring is left, what was there before is; its files on the controller are whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from testinfra.host import Host
 from waiting import wait_for
 
 testinfra_hosts = ["ansible://monitoring"]
-FILES = Path(os.environ.get("LOCAL_LLM_LAB_ROOT", "/var/lib/local-llm-lab")) / os.environ["LOCAL_LLM_MOLECULE_LAB"] / "files"
+LABS = Path(os.environ.get("LOCAL_LLM_LAB_ROOT", "/var/lib/local-llm-lab"))
+FILES = LABS / os.environ.get("LOCAL_LLM_MOLECULE_LAB", "mmonitoring") / "files"
 
 
 # What a host that had a Prometheus of its own keeps.
