@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.local_llm.ops.tests.unit.plugins.action.playbook_runs import run_plays
 
 SCRIPT = Path(__file__).resolve().parents[4] / "roles/remediation/files/remediation_agent.py"
@@ -34,7 +36,9 @@ def test_a_library_is_foreseen_brought_and_then_left_alone(tmp_path: Path) -> No
     assert code == 0 and "changed=0" in output, output
 
 
-def test_what_is_missing_is_told(tmp_path: Path) -> None:
-    for options in ({"scripts": None}, {"scripts": []}, {"scripts": ["/nowhere.py"]}, {"modules": ["_none.py"]}):
-        code, output = run_plays(tmp_path, play(tmp_path, **options))
-        assert code != 0 and "script_library: " in output, output
+@pytest.mark.parametrize(
+    "options", [{"scripts": None}, {"scripts": []}, {"scripts": ["/nowhere.py"]}, {"modules": ["_none.py"]}]
+)
+def test_what_is_missing_is_told(options: dict[str, Any], tmp_path: Path) -> None:
+    code, output = run_plays(tmp_path, play(tmp_path, **options))
+    assert code != 0 and "script_library: " in output, output
