@@ -33,3 +33,17 @@ attributes:
     support: full
     details: What it writes is written anew each time, with the time of the run. That is not told as a change.
 """
+
+    # What a module that only reads says.
+    READ_ONLY = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: Only reads, so check mode does the same.
+  diff_mode:
+    support: none
+    details: It changes nothing.
+  idempotent:
+    support: full
+"""

@@ -20,13 +20,7 @@ description:
   - Runs on the controller and needs no connection. Every playbook that works on a fleet begins with it.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   hosts:
     description: Hosts whose variables are looked at. Default are those of the play and the group C(gateway).

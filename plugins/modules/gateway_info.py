@@ -17,16 +17,7 @@ description:
   - Counters begin at nothing with each reload of the gateway.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-    details: Only reads, so check mode does the same.
-  diff_mode:
-    support: none
-    details: Changes nothing.
-  idempotent:
-    support: full
-    details: Changes nothing.
+  - local_llm.ops.attributes.read_only
 options:
   pool:
     description: Tell of this pool only. An unknown pool is an error. Without it, all pools.

@@ -22,14 +22,7 @@ requirements:
   - C(nvidia-ml-py) for the interpreter in O(nvml_python). The role P(local_llm.ops.host#role) installs it.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-    details: It changes nothing.
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 notes:
   - As root, the driver's library itself makes the device node C(/dev/nvidiactl) when that is missing, as it does for
     every program that loads it.

@@ -21,13 +21,7 @@ description:
   - Runs on the controller, reads nothing from the host and changes nothing.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   instances:
     description:

@@ -17,15 +17,8 @@ author:
   - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
   - local_llm.ops.attributes
+  - local_llm.ops.attributes.read_only
   - local_llm.ops.llm_endpoint
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-    details: It changes nothing.
-  idempotent:
-    support: full
 options:
   engine:
     description: Engine that serves there. An unknown one is refused with the names of the known ones.

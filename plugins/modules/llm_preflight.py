@@ -17,13 +17,7 @@ description:
     The service manager is systemd, Python is new enough, and the clock is right.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   instances:
     description: The instances of this host, as M(local_llm.ops.rollout_plan) returns them under C(preflight).

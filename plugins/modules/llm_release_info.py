@@ -13,13 +13,7 @@ description:
   - Reads the links, the staged releases, an armed change, the state and the service of each instance. Changes nothing.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   instance:
     description: Name of one instance. Without it, all instances of the host.

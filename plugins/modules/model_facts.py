@@ -18,13 +18,7 @@ description:
   - Also lists files that could run code when they are loaded.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   path:
     description: Directory of the model, or one file of it.

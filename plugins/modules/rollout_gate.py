@@ -22,13 +22,7 @@ description:
   - Runs on the controller, reads and changes nothing.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   directory:
     description: Directory of the rollout on the controller.

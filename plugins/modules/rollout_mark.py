@@ -78,6 +78,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.local_llm.ops.plugins.module_utils._rollout_mark import FILE_NAME, mark_text, write_mark
+from ansible_collections.local_llm.ops.plugins.module_utils._textfile import DIRECTORY
 
 
 def main() -> None:
@@ -89,7 +90,7 @@ def main() -> None:
             "started_seconds": {"type": "float", "required": True},
             "ended_seconds": {"type": "float"},
             "outcome": {"type": "str"},
-            "directory": {"type": "path", "default": "/var/lib/prometheus/node-exporter"},
+            "directory": {"type": "path", "default": DIRECTORY},
         },
         required_by={"ended_seconds": ["outcome"]},
         supports_check_mode=True,

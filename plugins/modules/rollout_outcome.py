@@ -18,13 +18,7 @@ description:
   - Runs on the controller and needs no connection.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   directory:
     description: Directory of the rollout on the controller, with its C(journal.jsonl).

@@ -22,14 +22,7 @@ author:
   - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-    details: It changes nothing.
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   benchmark:
     description:

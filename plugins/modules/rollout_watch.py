@@ -21,16 +21,8 @@ author:
   - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
   - local_llm.ops.attributes
+  - local_llm.ops.attributes.read_only
   - local_llm.ops.prometheus_server
-attributes:
-  check_mode:
-    support: full
-    details: Only reads, so check mode does the same.
-  diff_mode:
-    support: none
-    details: It changes nothing.
-  idempotent:
-    support: full
 options:
   phase:
     description:

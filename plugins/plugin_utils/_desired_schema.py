@@ -220,6 +220,7 @@ KNOWN_VARIABLES: tuple[str, ...] = (
     "local_llm_rollout_serial",
     "local_llm_rollout_take_over",
     "local_llm_slo_tiers",
+    "local_llm_textfile_directory",
     "local_llm_tolerances",
     "local_llm_watch_limit_seconds",
     "local_llm_watch_min_requests",

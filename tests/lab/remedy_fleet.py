@@ -41,6 +41,14 @@ class Remedied(Fleet):
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
         return done.stdout
 
+    def remediation(self, **settings: Any) -> None:
+        """Run the role remediation alone, with other settings."""
+        command = [str(self.venv / "bin/ansible"), "gpu1", "-i", str(self.lab.directory / "inventory.yml")]
+        command += ["-m", "ansible.builtin.include_role", "-a", "name=local_llm.ops.remediation"]
+        command += ["-e", f"@{HERE / 'variables.yml'}", "-e", json.dumps(settings)]
+        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+
     def on(self, command: str) -> str:
         """Run a command on the host with the engine."""
         return self.shell("gpu1", command)

@@ -27,6 +27,14 @@ def test_an_engine_carries_the_release_that_its_host_runs(watched: Watched) -> N
     wait_for("the labels are those of the releases that run", lambda: labels_match(watched), 30)
 
 
+def test_serving_hosts_tell_what_remediation_would_do_and_do_nothing(watched: Watched) -> None:
+    def acting() -> dict[str, str]:
+        found = watched.fleet.query("local_llm_remediation_acting")
+        return {one["metric"]["host"]: one["value"][1] for one in found}
+
+    wait_for("remediation to be told of", lambda: acting() == {"gpu1": "0", "gpu2": "0"}, 90)
+
+
 def test_a_second_run_changes_nothing(watched: Watched) -> None:
     before = watched.fleet.shell("mon1", "systemctl show -p InvocationID prometheus prometheus-alertmanager")
     done = watched.fleet.playbook("monitoring")

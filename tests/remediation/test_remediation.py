@@ -68,6 +68,24 @@ def test_an_engine_with_requests_and_without_tokens_is_taken_out_and_restarted(f
     wait_for("a client to be served", lambda: fleet.client_gets() == 200, 30)
 
 
+def test_an_agent_that_is_switched_off_lets_go_first(fleet: Remedied) -> None:
+    before = len(fleet.journal())
+    fleet.engine("crash")
+    fleet.on("systemctl kill -s KILL local-llm@chat")
+    wait_for("the gateway to see it out", lambda: is_down(fleet), 90)
+    try:
+        fleet.remediation(remediation_agent=False)
+        assert ":9837 " not in fleet.on("ss -Hltn")
+        assert not is_down(fleet)
+        wait_for("the let-in to be written down", lambda: ("crashes", "let_in", "done") in fleet.told()[before:], 30)
+        fleet.engine()
+        fleet.on("systemctl reset-failed local-llm@chat; systemctl restart local-llm@chat")
+        wait_for("a client to be served", lambda: fleet.client_gets() == 200, 60)
+    finally:
+        fleet.remediation()
+    wait_for("the agent to listen again", lambda: ":9837 " in fleet.on("ss -Hltn"), 30)
+
+
 def test_nothing_is_done_while_a_rollout_is_armed(fleet: Remedied) -> None:
     before = len(fleet.journal())
     boot = fleet.on("cat /proc/sys/kernel/random/boot_id").strip()

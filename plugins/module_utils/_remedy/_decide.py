@@ -77,10 +77,9 @@ def gave_up(memory: Memory) -> list[str]:
     return sorted(name for name, state in memory["rules"].items() if state["gave_up_at"] is not None)
 
 
-def reset(memory: Memory, rule: str | None = None) -> Memory:
+def reset(memory: Memory) -> Memory:
     """Return the memory after a person has mended it: what was tried, and what was seen until now, no longer counts."""
-    rules = {} if rule is None else {k: v for k, v in memory["rules"].items() if k != rule}
-    return {**memory, "rules": rules, "crashes": [], "oom_kills": [], **dict.fromkeys(LASTING)}
+    return {**memory, "rules": {}, "observed_rules": {}, "crashes": [], "oom_kills": [], **dict.fromkeys(LASTING)}
 
 
 def _one(rules: Sequence[Rule], name: str, memory: Memory, now: float) -> tuple[list[Action], Memory]:

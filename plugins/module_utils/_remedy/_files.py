@@ -141,8 +141,8 @@ def load_state(settings: Settings) -> tuple[dict[str, Any], str]:
         return blank_state(settings.mode), f"{path} was damaged ({error}) and was moved to {path}.damaged"
     state = {**blank_state(settings.mode), **state}
     if state["mode"] != settings.mode:
-        # What would have been done is no attempt.
-        state["instances"] = {name: {**memory, "rules": {}, "out": None} for name, memory in state["instances"].items()}
+        # What would have been done is no attempt. What was done stays counted.
+        state["instances"] = {name: {**memory, "observed_rules": {}} for name, memory in state["instances"].items()}
         state["mode"] = settings.mode
     return state, ""
 

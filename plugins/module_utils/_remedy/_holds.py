@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -25,6 +26,8 @@ UNDER_WAY_SECONDS = 3600
 # A person has to look at these; doing anything would hide what happened.
 WAITS_FOR_PERSON = ("rollback_failed",)
 HOLDS = "holds.json"
+# How a rollout or a recovery calls itself.
+_WORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 
 
 def held_by_state(armed: Any, state: Mapping[str, Any] | None, now: float) -> str:
@@ -68,6 +71,17 @@ def held_by_person(holds: Mapping[str, Any] | None, instance: str, now: float) -
     return ""
 
 
+def held_by_work(holds: Mapping[str, Any] | None, now: float) -> str:
+    """Return which rollout or recovery has the host for the length of its turn; empty when none has."""
+    work = (holds or {}).get("work")
+    return f"{work['id']} works on this host" if work and now < float(work["until"]) else ""
+
+
+def is_work(text: str) -> bool:
+    """Tell whether a text can be the name of a rollout or a recovery."""
+    return _WORK.fullmatch(text) is not None
+
+
 def unix_time(text: Any) -> float:
     """Return an ISO 8601 time as Unix time; 0 for what is none."""
     try:
@@ -102,7 +116,8 @@ def why_held(paths: Paths, directory: str, health: str, instance: str, now: floa
         gateway = os.path.join(paths.base, "gateway")
         for place in (gateway, os.path.join(gateway, "recovery")):
             reason = reason or held_by_lock(read_lock(place), now)
-        reason = reason or held_by_person(read_json(os.path.join(directory, HOLDS)), instance, now)
+        holds = read_json(os.path.join(directory, HOLDS))
+        reason = reason or held_by_person(holds, instance, now) or held_by_work(holds, now)
     except (ReleaseError, MarkError, LockError, OSError, ValueError, KeyError, TypeError) as error:
         return f"it is not known whether something has it: {error}"
     if not reason and ask_lock and not lock_is_free(os.path.join(paths.base, "locks", f"{instance}.lock")):

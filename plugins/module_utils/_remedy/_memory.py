@@ -14,7 +14,8 @@ MEMORY of an instance, in state.json:
  {"restarts", "invocation", "answered_invocation": the run of the service that has answered once, "tokens",
   "crashes": [Unix times], "oom_kills": [Unix times],
   "failed_since", "unresponsive_since", "stuck_since", "well_since": Unix time | null,
-  "out": {"since", "rule", "reason"} | null, "rules": {rule: {"acted": [Unix times], "gave_up_at": Unix time | null}}}
+  "out": {"since", "rule", "reason"} | null, "rules": {rule: {"acted": [Unix times], "gave_up_at": Unix time | null}},
+  "observed_rules": the same for the mode observe: what would have been done is no attempt, and ends no limit}
 """
 
 from __future__ import annotations
@@ -44,7 +45,13 @@ def blank() -> Memory:
         "well_since": None,
         "out": None,
         "rules": {},
+        "observed_rules": {},
     }
+
+
+def other_mode(memory: Memory) -> Memory:
+    """Return the memory with the limits of the other mode in front. A change of the mode resets neither."""
+    return {**memory, "rules": memory.get("observed_rules", {}), "observed_rules": memory["rules"]}
 
 
 def follow(before: Memory | None, seen: Seen, now: float, gap: bool) -> Memory:
@@ -55,7 +62,8 @@ def follow(before: Memory | None, seen: Seen, now: float, gap: bool) -> Memory:
     memory = {**blank(), **(before or {})}
     if not seen["wanted"] or seen["held"]:
         # What happens during a change or a stop is somebody's doing: it does not count afterwards.
-        kept = {"rules": memory["rules"], "restarts": seen["restarts"], "invocation": seen["invocation"]}
+        limits = {"rules": memory["rules"], "observed_rules": memory["observed_rules"]}
+        kept = {**limits, "restarts": seen["restarts"], "invocation": seen["invocation"]}
         return {**blank(), **kept}
     new_run = memory["invocation"] != seen["invocation"]
     memory["crashes"] = _added(memory["crashes"], crashes_since(memory["restarts"], seen["restarts"]), now)

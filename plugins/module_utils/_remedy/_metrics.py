@@ -42,8 +42,10 @@ def families(
     for name, memory in sorted(state["instances"].items()):
         server = server_name(host, name)
         for rule in rules:
-            entry = memory["rules"].get(rule.name) or {}
-            value = 0.0 if entry.get("gave_up_at") is None else 1.0
+            # What gave up in mode act waits for a person also while the mode is observe.
+            observed = memory.get("observed_rules", {}) if state["mode"] == "observe" else {}
+            entries = [memory["rules"].get(rule.name), observed.get(rule.name)]
+            value = 1.0 if any(entry and entry["gave_up_at"] is not None for entry in entries) else 0.0
             gave_up.append(({"rule": rule.name, "server": server}, value))
         out.append(({"server": server}, 0.0 if memory["out"] is None else 1.0))
     held_series = [({"server": server_name(host, name)}, 1.0 if why else 0.0) for name, why in sorted(held.items())]

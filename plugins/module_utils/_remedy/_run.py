@@ -21,6 +21,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._remedy import _aler
 from ansible_collections.local_llm.ops.plugins.module_utils._remedy._decide import Action, decide, take_back
 from ansible_collections.local_llm.ops.plugins.module_utils._remedy._holds import why_held
 from ansible_collections.local_llm.ops.plugins.module_utils._remedy._look import look
+from ansible_collections.local_llm.ops.plugins.module_utils._remedy._memory import other_mode
 
 SEND_SECONDS = 5.0
 # The first tells that it began, before anything is touched.
@@ -53,17 +54,18 @@ def run_once(host: Host, now: float) -> None:
     if told:
         host.say(told)
         _files.note(settings, now, action="state_lost", result=DONE, detail=told)
+    state = end_leases(host, state, now)
     looked_at = state["looked_at"]
     gap = looked_at is None or not 0 <= now - looked_at <= 5 * settings.interval_seconds + 30
     since = now - settings.interval_seconds if gap else looked_at
     probe = settings.probe_timeout_seconds
     observed = look(host.paths, host.run, since=since, probe_seconds=probe, held=lambda name: host.held(name, now))
-    before = state["instances"]
+    observing = settings.mode == "observe"
+    before = {name: other_mode(memory) if observing else memory for name, memory in state["instances"].items()}
     actions, after = decide(settings.rules, observed, before, now, gap=gap, settle_seconds=settings.settle_seconds)
-    if settings.mode == "observe":
-        # Nobody was taken out, so nobody is let in.
-        actions = [action for action in actions if action.action != "let_in"]
-        after = {name: {**memory, "out": None} for name, memory in after.items()}
+    if observing:
+        # Nobody was taken out.
+        after = {name: {**other_mode(memory), "out": None} for name, memory in after.items()}
     state = {**state, "instances": after, "looked_at": now}
     # First the promise, then the deed: a power cut in between costs an attempt and never gives one more.
     _files.save_state(settings, state, now)
@@ -74,6 +76,25 @@ def run_once(host: Host, now: float) -> None:
         _files.save_state(settings, state, now)
     _tell(host, now)
     _expose(host, state, {name: str(seen["held"]) for name, seen in observed.items()}, now)
+
+
+def end_leases(host: Host, state: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return the state with nobody out of service, where a setting says that nobody may be any more."""
+    settings = host.settings
+    why = "" if settings.agent else "without the agent no gateway asks"
+    why = "the mode is observe" if settings.mode == "observe" else why
+    instances = dict(state["instances"])
+    for name, memory in sorted(instances.items() if why else ()):
+        if memory["out"]:
+            _note(
+                settings,
+                Action(name, memory["out"]["rule"], "let_in", f"left to the gateways: {why}", {}),
+                DONE,
+                "",
+                now,
+            )
+            instances[name] = {**memory, "out": None}
+    return {**state, "instances": instances}
 
 
 def keep_out(host: Host, state: Mapping[str, Any]) -> None:

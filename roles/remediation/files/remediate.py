@@ -9,6 +9,8 @@ remediate status                                what is watched, what is out, wh
 remediate reset [INSTANCE]                      a person has mended it: limits and what was seen begin anew
 remediate hold INSTANCE|all MINUTES REASON...   do nothing to it for so long
 remediate release INSTANCE|all                  end a hold
+remediate begin ID MINUTES                      a rollout or a recovery has the host until it ends, at most so long
+remediate end ID                                it has ended; the holds of people stay
 remediate let-in                                end every lease that keeps a server out of service
 remediate check FILE                            are these settings right
 """
@@ -31,7 +33,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._release_files impor
 from ansible_collections.local_llm.ops.plugins.module_utils._release_store import list_instances
 from ansible_collections.local_llm.ops.plugins.module_utils._remedy import _files
 from ansible_collections.local_llm.ops.plugins.module_utils._remedy._decide import gave_up, reset
-from ansible_collections.local_llm.ops.plugins.module_utils._remedy._holds import HOLDS
+from ansible_collections.local_llm.ops.plugins.module_utils._remedy._holds import HOLDS, held_by_work, is_work
+from ansible_collections.local_llm.ops.plugins.module_utils._remedy._memory import blank, other_mode
 from ansible_collections.local_llm.ops.plugins.module_utils._remedy._run import Host, keep_out, run_once
 
 SETTINGS = os.environ.get("LOCAL_LLM_REMEDIATION_SETTINGS", "/etc/local_llm/remediation.json")
@@ -73,6 +76,8 @@ def status(settings: _files.Settings, now: float) -> int:
         out = memory["out"]
         parts = [f"out of service: {out['reason']}"] if out else []
         parts += [f"GAVE UP: {rule}, waits for a person" for rule in gave_up(memory)]
+        if settings.mode == "observe":
+            parts += [f"would have given up: {rule}" for rule in gave_up(other_mode({**blank(), **memory}))]
         held = host.held(name, now)
         parts += [f"nothing is done: {held}"] if held else []
         parts += [
@@ -105,23 +110,63 @@ def forget(settings: _files.Settings, name: str | None, now: float) -> int:
     return 0
 
 
+def read_holds(settings: _files.Settings) -> dict[str, Any]:
+    """Return {"schema", "holds": of people, by instance, "work": {"id", "until"} | null}."""
+    return {"schema": 1, "holds": {}, "work": None, **(read_json(os.path.join(settings.directory, HOLDS)) or {})}
+
+
+def write_holds(settings: _files.Settings, document: dict[str, Any]) -> None:
+    """Write them, whole or not at all."""
+    write_json_atomic(os.path.join(settings.directory, HOLDS), document, 0o640)
+
+
+def minutes_of(text: str) -> int | None:
+    """Return the minutes of a hold; say so when they are none."""
+    if text.isdigit() and 1 <= int(text) <= MOST_HOLD_MINUTES:
+        return int(text)
+    print(f"MINUTES is {text}: use 1 to {MOST_HOLD_MINUTES}.", file=sys.stderr)
+    return None
+
+
+def work(settings: _files.Settings, arguments: list[str], now: float) -> int:
+    """Let a rollout or a recovery have the host. One at a time has it: a new one takes the place of a dead one."""
+    if not is_work(arguments[1]):
+        print(f"ID is {arguments[1]!r}: use up to 100 letters, digits, dots, colons, - and _.", file=sys.stderr)
+        return 2
+    document, name = read_holds(settings), arguments[1]
+    had = document["work"] if held_by_work(document, now) else None
+    if arguments[0] == "end":
+        if had is None or had["id"] != name:
+            return 0
+        document["work"] = None
+    else:
+        minutes = minutes_of(arguments[2])
+        if minutes is None:
+            return 2
+        document["work"] = {"id": name, "until": now + 60 * minutes}
+    write_holds(settings, document)
+    # That it goes on is nothing new.
+    if arguments[0] == "end" or had is None or had["id"] != name:
+        _files.note(settings, now, action=arguments[0], result="done", reason=f"by {name}")
+    return 0
+
+
 def hold(settings: _files.Settings, arguments: list[str], now: float) -> int:
     """Keep remediation away from an instance for a while."""
-    path = os.path.join(settings.directory, HOLDS)
-    holds: dict[str, Any] = (read_json(path) or {}).get("holds", {})
+    document = read_holds(settings)
+    holds: dict[str, Any] = document["holds"]
     name = "*" if arguments[1] == "all" else arguments[1]
     if arguments[0] == "release":
         holds.pop(name, None)
         reason = ""
     else:
-        minutes = int(arguments[2])
-        if not 1 <= minutes <= MOST_HOLD_MINUTES:
-            print(f"MINUTES is {minutes}: use 1 to {MOST_HOLD_MINUTES}.", file=sys.stderr)
+        minutes = minutes_of(arguments[2])
+        if minutes is None:
             return 2
         reason = " ".join(arguments[3:])
         holds[name] = {"until": now + 60 * minutes, "by": person(), "reason": reason}
     holds = {key: value for key, value in holds.items() if value["until"] > now}
-    write_json_atomic(path, {"schema": 1, "holds": holds}, 0o640)
+    write_holds(settings, {**document, "holds": holds})
     _files.note(
         settings,
         now,
@@ -160,6 +205,8 @@ def command(arguments: list[str]) -> int:
             return forget(settings, arguments[1] if len(arguments) == 2 else None, now)
         if (arguments[0] == "hold" and len(arguments) >= 4) or (arguments[0] == "release" and len(arguments) == 2):
             return hold(settings, arguments, now)
+        if (arguments[0] == "begin" and len(arguments) == 3) or (arguments[0] == "end" and len(arguments) == 2):
+            return work(settings, arguments, now)
     print(__doc__, file=sys.stderr)
     return 2
 

@@ -21,7 +21,6 @@ import pytest
 import yaml
 
 ROLE = Path(__file__).resolve().parents[4] / "roles" / "gpu_exporter"
-MODULE_UTILS = Path(__file__).resolve().parents[4] / "plugins" / "module_utils" / "_gpu"
 
 
 def load() -> Any:
@@ -162,26 +161,6 @@ def test_collector_gives_the_client_library_what_is_known() -> None:
 
 def role_file(name: str) -> Any:
     return yaml.safe_load((ROLE / name).read_text(encoding="utf-8"))
-
-
-def test_role_brings_every_file_that_the_exporter_imports() -> None:
-    brought = set(role_file("vars/main.yml")["__gpu_exporter_modules"])
-    left = {
-        "_exporter_worker.py",
-        "_exporter_child.py",
-        "_exporter_log.py",
-        "_exporter_samples.py",
-        "_exporter_state.py",
-    }
-    needed: set[str] = {"__init__.py"}
-    while left:
-        name = left.pop()
-        needed.add(name)
-        text = (MODULE_UTILS / name).read_text(encoding="utf-8")
-        imported = {f"{word.split()[0]}.py" for word in text.split("module_utils._gpu.")[1:]}
-        imported |= {f"{word.split()[0]}.py" for word in text.split("module_utils._gpu import ")[1:]}
-        left |= imported - needed
-    assert brought == needed
 
 
 def test_venv_gets_the_same_nvml_package_from_both_roles() -> None:

@@ -132,6 +132,30 @@ def test_a_hold_is_written_down_with_who_and_why_and_can_be_ended(settings: Path
     ]
 
 
+def test_a_rollout_has_the_host_until_it_ends_and_leaves_the_holds_of_people(settings: Path) -> None:
+    def holds() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((settings.parent / "remediation/holds.json").read_text(encoding="utf-8"))
+        return found
+
+    assert remediate(settings, "hold", "all", "30", "new", "fans").returncode == 0
+    for _turn in range(3):
+        assert remediate(settings, "begin", "20261121T070623Z-54db", "240").returncode == 0
+    work = holds()["work"]
+    assert work["id"] == "20261121T070623Z-54db" and time.time() + 14000 < work["until"] < time.time() + 14500
+    assert remediate(settings, "end", "another").returncode == 0
+    assert holds()["work"] == work
+    # The one before is dead: only one at a time can have the host.
+    assert remediate(settings, "begin", "recovery-ctl1", "240").returncode == 0
+    for _turn in range(2):
+        assert remediate(settings, "end", "recovery-ctl1").returncode == 0
+    assert holds()["work"] is None and list(holds()["holds"]) == ["*"]
+    assert [(line["action"], line["reason"]) for line in journal(settings)[1:]] == [
+        ("begin", "by 20261121T070623Z-54db"),
+        ("begin", "by recovery-ctl1"),
+        ("end", "by recovery-ctl1"),
+    ]
+
+
 def test_a_reset_of_an_instance_that_is_not_there_names_those_that_are(settings: Path) -> None:
     state = {"schema": 1, "mode": "observe", "looked_at": 1, "instances": {"chat": {"rules": {}, "out": None}}}
     (settings.parent / "remediation/state.json").write_text(json.dumps(state), encoding="utf-8")
@@ -141,7 +165,18 @@ def test_a_reset_of_an_instance_that_is_not_there_names_those_that_are(settings:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("dance",), ("hold", "chat"), ("reset", "a", "b"), ("hold", "chat", "99999", "x")]
+    "words",
+    [
+        (),
+        ("dance",),
+        ("hold", "chat"),
+        ("reset", "a", "b"),
+        ("hold", "chat", "99999", "x"),
+        ("begin", "a b", "5"),
+        ("begin", "a", "0"),
+        ("begin", "a", "soon"),
+        ("end",),
+    ],
 )
 def test_what_it_does_not_know_changes_nothing(words: tuple[str, ...], settings: Path) -> None:
     assert remediate(settings, *words).returncode == 2

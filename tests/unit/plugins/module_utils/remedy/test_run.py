@@ -176,6 +176,60 @@ def test_what_was_observed_does_not_count_as_tried_once_it_acts(made_up: MadeUp)
     assert ("restart", "done") in made_up.told()
 
 
+def test_a_turn_of_mode_observe_gives_back_no_attempt_and_ends_no_giving_up(made_up: MadeUp) -> None:
+    made_up.run()
+    for _number in range(5):
+        made_up.now += 100
+        made_up.run(crashes=3)
+    assert made_up.told()[-1] == ("give_up", "done")
+    calls = list(made_up.system.calls)
+    made_up.content["mode"] = "observe"
+    made_up.run()
+    # A person still has to come.
+    assert made_up.metrics()[("gave_up", "crashes/gpu1-chat")] == 1
+    made_up.now += 100
+    made_up.run(crashes=3)
+    assert made_up.told()[-1] == ("notify", "observed")
+    made_up.content["mode"] = "act"
+    for _number in range(3):
+        made_up.now += 100
+        made_up.run(crashes=3)
+    assert made_up.system.calls == calls
+    assert made_up.metrics()[("gave_up", "crashes/gpu1-chat")] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"), [("mode", "observe", "the mode is observe"), ("agent", False, "without the agent")]
+)
+def test_who_is_out_is_let_in_when_nobody_may_be_out_any_more(made_up: MadeUp, key: str, value: Any, why: str) -> None:
+    made_up.run()
+    made_up.run(crashes=3)
+    assert made_up.out() == ["gpu1-chat"]
+    made_up.content[key] = value
+    made_up.run()
+    assert made_up.out() == []
+    assert made_up.told()[-1] == ("let_in", "done") and why in made_up.journal()[-1]["reason"]
+    assert made_up.metrics()[("out_of_service", "gpu1-chat")] == 0
+    made_up.run()
+    assert made_up.told().count(("let_in", "done")) == 1
+
+
+def test_nothing_is_done_while_a_rollout_has_the_host_and_it_acts_afterwards(made_up: MadeUp) -> None:
+    made_up.run()
+    holds = made_up.directory / "remediation/holds.json"
+    work = {"id": "20261121T070623Z-54db", "until": made_up.now + 600}
+    holds.write_text(json.dumps({"schema": 1, "holds": {}, "work": work}), encoding="utf-8")
+    made_up.run(crashes=9)
+    assert made_up.system.calls == []
+    assert made_up.metrics()[("held", "gpu1-chat")] == 1
+    # The controller died: nobody says that it has ended.
+    made_up.now += 600
+    made_up.run()
+    assert made_up.system.calls == []
+    made_up.run(crashes=3)
+    assert ("restart", "done") in made_up.told()
+
+
 def test_nothing_is_done_while_a_rollout_is_armed(made_up: MadeUp) -> None:
     made_up.run()
     made_up.run(crashes=3)

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host that helps itself holds its hands while a rollout has it, and acts again afterwards."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleet import Fleet
+from rollouts import HOSTS, Rollout
+from waiting import wait_for
+
+PLAYBOOK = Path(__file__).parent / "remediation.yml"
+REMEDIATE = "/usr/local/libexec/local_llm/remediate"
+DIRECTORY = "/var/lib/local_llm/remediation"
+
+
+def told(fleet: Fleet, host: str) -> list[tuple[str, str]]:
+    """Return (action, result or who) of every line of a host's remediation."""
+    text = fleet.shell(host, f"cat {DIRECTORY}/journal.jsonl 2>/dev/null || true")
+    lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+    return [(x["action"], x["reason"] if x["action"] in ("begin", "end") else x["result"]) for x in lines]
+
+
+def looked_at(fleet: Fleet, host: str) -> float:
+    """Return when the host looked last."""
+    state = json.loads(fleet.shell(host, f"cat {DIRECTORY}/state.json 2>/dev/null || echo '{{}}'"))
+    return float(state.get("looked_at") or 0)
+
+
+def crash(fleet: Fleet, host: str) -> None:
+    """Kill the engine; systemd starts it again, and remediation sees that."""
+    fleet.shell(host, "systemctl kill -s KILL local-llm@chat")
+
+
+@pytest.fixture
+def watchful(fleet: Fleet) -> Iterator[Fleet]:
+    """The fleet with remediation in mode act."""
+    command = [str(fleet.venv / "bin/ansible-playbook"), "-i", str(fleet.lab.directory / "inventory.yml")]
+    for state in ("present", "absent"):
+        done = subprocess.run(
+            [*command, str(PLAYBOOK), "-e", f"remediation_state={state}"],
+            env=fleet.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        if state == "present":
+            for host in HOSTS:
+                wait_for(f"{host} to look", partial(looked_at, fleet, host))
+            yield fleet
+
+
+def test_a_host_holds_its_hands_during_its_turn_and_acts_again_afterwards(
+    watchful: Fleet, rollout: Callable[..., Rollout], other_release: list[str], settled: Callable[[], None]
+) -> None:
+    fleet = watchful
+    run = rollout(*other_release)
+    run.wait_event("drained")
+    first = next(host for host in HOSTS if ("begin",) in [line[:1] for line in told(fleet, host)])
+    # The dead-man is not armed yet: nothing but what the rollout said keeps remediation away.
+    assert "works on this host" in fleet.shell(first, f"{REMEDIATE} status")
+    done = run.finish()
+    assert done.code == 0, done.output[-4000:]
+    settled()
+    name = f"by {done.made_rollout.name}"
+    for host in HOSTS:
+        assert told(fleet, host) == [("begin", name), ("end", name)], host
+        assert "works on this host" not in fleet.shell(host, f"{REMEDIATE} status")
+
+    # A crash while somebody has the host is not remediation's, nor is it afterwards.
+    fleet.shell(first, f"{REMEDIATE} begin test 5")
+    crash(fleet, first)
+    last = looked_at(fleet, first)
+    wait_for("two looks", lambda: looked_at(fleet, first) > last + 6)
+    fleet.shell(first, f"{REMEDIATE} end test")
+    last = looked_at(fleet, first)
+    wait_for("two more looks", lambda: looked_at(fleet, first) > last + 6)
+    assert "restart" not in {action for action, _result in told(fleet, first)}
+    crash(fleet, first)
+    wait_for("remediation to act", lambda: ("restart", "done") in told(fleet, first), 60)
+    settled()
+
+
+def test_start_says_that_it_has_the_host_and_changes_nothing_where_all_serve(watchful: Fleet) -> None:
+    done = watchful.playbook("start")
+    assert done.code == 0, done.output[-4000:]
+    assert done.changed == 0, done.output[-4000:]
+    for host in HOSTS:
+        assert told(watchful, host)[-2:] == [("begin", "by start"), ("end", "by start")]
