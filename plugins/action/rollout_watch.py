@@ -43,6 +43,7 @@ class ActionModule(ControllerAction):
         "phase": {"type": "str", "required": True, "choices": ["begin", "judge"]},
         "instance": {"type": "dict", "required": True},
         "release": {"type": "str", "required": True},
+        "previous": {"type": "dict", "default": {}},
         "gateways": {"type": "list", "elements": "str", "default": []},
         "pools": {"type": "dict", "default": {}},
         "slo_tiers": {"type": "dict", "default": {}},
@@ -65,6 +66,7 @@ class ActionModule(ControllerAction):
                 [str(name) for name in arguments["gateways"]],
                 plain(arguments["pools"]),
                 plain(arguments["slo_tiers"]),
+                plain(arguments["previous"]),
             )
             ask = asker(arguments)
         except RulesError as error:

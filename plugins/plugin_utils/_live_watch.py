@@ -20,6 +20,7 @@ from typing import Any
 from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import Series, quoted
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_buckets import le_text, neighbours
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_fleet import Member, build_fleet
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_metrics import has_metrics
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_objectives import ENGINE_JOB, GATEWAY_JOB
 
 # How far back a sample may lie from which a counter is taken to have grown.
@@ -35,7 +36,11 @@ ANSWERS, BROKEN_OFF = "haproxy_server_http_responses_total", "haproxy_server_ser
 
 @dataclass(frozen=True)
 class Watched:
-    """What is watched, and its limits. ttft_bound: the bucket at which requests count as in time."""
+    """What is watched, and its limits. ttft_bound: the bucket at which requests count as in time.
+
+    unscraped_before: the engine that served before, when it has no metrics. Then Prometheus has no target of this
+    server yet: targets are written when the rollout is over. Empty where a target must be there.
+    """
 
     member: Member
     release: str
@@ -44,12 +49,22 @@ class Watched:
     queue_max: float
     ttft_max_seconds: float | None
     ttft_bound: float | None
+    unscraped_before: str = ""
 
 
 def watched(
-    host: str, instance: Mapping[str, Any], release: str, gateways: Sequence[str], pools: Any, tiers: Any
+    host: str,
+    instance: Mapping[str, Any],
+    release: str,
+    gateways: Sequence[str],
+    pools: Any,
+    tiers: Any,
+    previous: Mapping[str, Any] | None = None,
 ) -> Watched:
-    """Return what is to be watched of an instance, as in local_llm_instances. Raises RulesError."""
+    """Return what is to be watched of an instance, as in local_llm_instances. Raises RulesError.
+
+    previous: {"engine", "engine_version"} of the release before; without it a target is taken to be there.
+    """
     (pool,) = build_fleet({host: [dict(instance)]}, pools, tiers, {})
     (member,) = pool.members
     limit, bound = pool.tier.get("ttft_p95_max_seconds"), None
@@ -65,6 +80,7 @@ def watched(
         DEFAULT_QUEUE_MAX if queue is None else queue,
         limit,
         bound,
+        _without_metrics(previous or {}),
     )
 
 
@@ -95,7 +111,11 @@ def queries(what: Watched, window_seconds: int) -> dict[str, str]:
 def gaps(what: Watched, answers: Mapping[str, Sequence[Series]], started: float, ended: float) -> list[str]:
     """Return what is missing of the answers, one sentence each: series, gateways, samples as new as the watch's end."""
     found = []
+    # A target that nobody has yet is no gap. One that is there all the same must tell everything.
+    needed = _AT_GATEWAY if what.unscraped_before and not joined(answers.get("up", ())) else tuple(queries(what, 1))
     for key, expression in queries(what, 1).items():
+        if key not in needed:
+            continue
         listed = joined(answers.get(key, ()))
         selector = expression.rpartition("[")[0]
         if not listed:
@@ -157,6 +177,12 @@ def presence_verdict(what: Watched, answers: Mapping[str, Sequence[Series]]) -> 
     return {"schema": 1, "verdict": word, "reasons": reasons, "statistics": None, "summary": summary}
 
 
+def _without_metrics(previous: Mapping[str, Any]) -> str:
+    """Return the engine of a release when it has no metrics, so that it has no target; else an empty text."""
+    engine = str(previous.get("engine") or "")
+    return "" if not engine or has_metrics(engine, str(previous.get("engine_version") or "")) else engine
+
+
 def joined(listed: Sequence[Series]) -> list[Series]:
     """Return series joined over their label `release`, which changes when the targets are written anew."""
     found: dict[tuple[tuple[str, str], ...], list[Series]] = {}
@@ -199,7 +225,7 @@ def chance_of_late(late: int, requests: int) -> float:
 def _sample_gaps(key: str, listed: list[Series], what: Watched, started: float, ended: float) -> list[str]:
     found = []
     groups: dict[str, list[Series]] = {"": listed}
-    if key in ("answers", "broken_off"):
+    if key in _AT_GATEWAY:
         groups = {gateway: [one for one in listed if one.labels.get("host") == gateway] for gateway in what.gateways}
     for host, members in groups.items():
         place = f" at {host}" if host else ""
@@ -208,14 +234,15 @@ def _sample_gaps(key: str, listed: list[Series], what: Watched, started: float, 
             found.append(f"no series{place}")
         elif max(stamps) < ended:
             found.append(f"the newest sample{place} is {ended - max(stamps):.0f} s older than the end of the watch,")
-        elif key in _COUNTERS and not any(growth(one.samples, started, key in _FROM_BEFORE) is not None
+        elif key in _COUNTERS and not any(growth(one.samples, started, key in _AT_GATEWAY) is not None
                                           for one in members):  # fmt: skip
             found.append(f"too few samples{place} since the server was let in")
     return found
 
 
-_FROM_BEFORE = ("answers", "broken_off")
-_COUNTERS = (*_FROM_BEFORE, "ended", "failed", "first_tokens", "in_time")
+# What the gateways tell. Their counters stood still before the server was let in, so they count from before it.
+_AT_GATEWAY = ("answers", "broken_off")
+_COUNTERS = (*_AT_GATEWAY, "ended", "failed", "first_tokens", "in_time")
 
 
 def _total(
@@ -223,7 +250,7 @@ def _total(
 ) -> float | None:
     """Return how much all series of a query grew together; None when that is not known of any."""
     chosen = [one for one in series.get(key, []) if codes is None or one.labels.get("code") in codes]
-    grown = [growth(one.samples, since, key in _FROM_BEFORE) for one in chosen if one.samples[-1][0] >= since]
+    grown = [growth(one.samples, since, key in _AT_GATEWAY) for one in chosen if one.samples[-1][0] >= since]
     known = [value for value in grown if value is not None]
     return sum(known) if known else None
 
@@ -264,6 +291,11 @@ def _up(
         return []
     newest = max((one.samples[-1] for one in series.get("up", [])), default=None)
     if newest is None:
+        if what.unscraped_before:
+            notes.append(
+                f"errors, time to first token and queue inside {what.member.engine}: Prometheus has no target of it before "
+                f"the rollout has ended, since {what.unscraped_before} has no metrics; the gateway's figures decide"
+            )
         return []
     figures["up"] = newest[1]
     rule = "the newest scrape of the engine succeeded"

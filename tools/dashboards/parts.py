@@ -96,7 +96,7 @@ def number(
 
 def rollout_markers(by_pool: bool = True) -> tuple[Marker, ...]:
     """Return the lines where rollouts began and ended. by_pool: only of the chosen pools, where one has its pool."""
-    started = STARTED if by_pool else _STARTED
+    started, ended = (STARTED, _of_pool(ENDED)) if by_pool else (_STARTED, ENDED)
     return (
         Marker(
             "Rollout begins",
@@ -109,7 +109,7 @@ def rollout_markers(by_pool: bool = True) -> tuple[Marker, ...]:
         ),
         Marker(
             "Rollout ends",
-            f"max by (rollout_id, outcome) ({ENDED}) * 1000",
+            f"max by (rollout_id, outcome) ({ended}) * 1000",
             "purple",
             "Rollout {{rollout_id}} ends",
             "{{outcome}}",
@@ -133,8 +133,12 @@ def alert_marker(shown: bool) -> Marker:
     )
 
 
+def _of_pool(series: str) -> str:
+    return f'{series}{{pool=~"$pool|"}}'
+
+
 _STARTED = "local_llm_rollout_started_timestamp_seconds"
 ENDED = "local_llm_rollout_ended_timestamp_seconds"
 # A rollout that does not name its pool belongs to every choice of pools.
-STARTED = f'{_STARTED}{{pool=~"$pool|"}}'
+STARTED = _of_pool(_STARTED)
 RUNNING_ROLLOUTS = or_zero(f"count(max by (rollout_id) ({_STARTED}) unless on (rollout_id) {ENDED})")
