@@ -129,8 +129,10 @@ def _finding(
     if problem is None:
         return finding(CHECK, "ok", subject, observed="there", source=SOURCE)
     readers = ", ".join(rules[:_SHOWN]) + (f" and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else "")
-    fix = _unknown(unknown_version) if unknown_version else (
-        "Take a version that has it, or bring slo_metrics.yml up to date."
+    fix = (
+        _unknown(unknown_version)
+        if unknown_version
+        else ("Take a version that has it, or bring slo_metrics.yml up to date.")
     )
     return finding(
         CHECK,

@@ -293,8 +293,9 @@ def _up(
     if newest is None:
         if what.unscraped_before:
             notes.append(
-                f"errors, time to first token and queue inside {what.member.engine}: Prometheus has no target of it before "
-                f"the rollout has ended, since {what.unscraped_before} has no metrics; the gateway's figures decide"
+                f"errors, time to first token and queue inside {what.member.engine}: Prometheus has no target of it "
+                f"before the rollout has ended, since {what.unscraped_before} has no metrics; the gateway's figures "
+                "decide"
             )
         return []
     figures["up"] = newest[1]

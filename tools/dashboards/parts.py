@@ -72,6 +72,11 @@ def histogram(metric: str, share_of_requests: float, by: str, selector: str = EN
     return f"histogram_quantile({share_of_requests:g}, sum by ({by}, le) (rate({metric}_bucket{{{selector}}}{RANGE})))"
 
 
+def tier_limit(key: str, pool: str = 'pool=~"$pool"') -> Query:
+    """Return the line of a limit of each pool's tier; no line where a tier has none."""
+    return Query(f'max by (pool) (local_llm:tier_limit{{limit="{key}",{pool}}})', "{{pool}} limit")
+
+
 def one(expr: str, legend: str = "") -> tuple[Query, ...]:
     """Return the queries of a panel that has one."""
     return (Query(expr, legend),)
