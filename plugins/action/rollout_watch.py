@@ -12,15 +12,13 @@ from typing import Any, ClassVar
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction
+from ansible_collections.local_llm.ops.plugins.plugin_utils._live_queries import Watched, queries, watched
 from ansible_collections.local_llm.ops.plugins.plugin_utils._live_watch import (
     LOOK_BACK_SECONDS,
-    Watched,
     error_verdict,
     gaps,
     judge_live,
     presence_verdict,
-    queries,
-    watched,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import (

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.local_llm.ops.plugins.plugin_utils._live_queries import Watched, queries, watched
 from ansible_collections.local_llm.ops.plugins.plugin_utils._live_watch import (
-    Watched,
     chance_of_late,
     error_verdict,
     gaps,
@@ -20,8 +20,6 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._live_watch import (
     joined,
     judge_live,
     presence_verdict,
-    queries,
-    watched,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import Series
 from ansible_collections.local_llm.ops.plugins.plugin_utils._rollout_alerts import QUERIES

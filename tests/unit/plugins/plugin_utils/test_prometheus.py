@@ -71,15 +71,18 @@ def test_a_text_is_quoted_as_promql_reads_it() -> None:
 
 
 def test_a_name_and_a_password_become_a_header_and_half_of_them_is_refused() -> None:
-    arguments = {"url": "https://mon1:9090", "ca_path": None, "headers": {}, "url_username": "rossi"}
+    arguments: dict[str, Any] = {
+        "url": "https://mon1:9090", "ca_path": None, "headers": {}, "url_username": "rossi",
+    }  # fmt: skip
     endpoint = open_server({**arguments, "url_password": "p:ä"}, "local_llm_prometheus_url")
     assert endpoint.secure and endpoint.headers == (("Authorization", "Basic cm9zc2k6cDrDpA=="),)
-    for wrong, told in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({}, "belong together"),
         ({"url_password": "p-secret", "url_username": ""}, "belong together"),
         ({"url_password": "p-secret", "headers": {"authorization": "Bearer x"}}, "give one of them"),
         ({"url_password": "p-secret", "url_username": "a:b"}, "colon"),
-    ):
+    )
+    for wrong, told in cases:
         with pytest.raises(PrometheusError, match=told) as caught:
             open_server({**arguments, **wrong}, "local_llm_prometheus_url")
         assert "p-secret" not in str(caught.value)
