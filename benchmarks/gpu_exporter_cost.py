@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "lab"))
 
 from exporter_host import HOST, PORT, ExporterHost
-from rollouts import wait_for
+from waiting import wait_for
 
 TARGET_SCRAPE_SECONDS, TARGET_BYTES = 0.1, 40e6
 FLOOR_PORT = 9837

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Refuse variables of the collection that nothing reads, and settings of a wrong form, on the controller."""
+"""Refuse variables that nothing reads, settings of a wrong form, and public addresses; on the controller."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_read import
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_settings import CHECKS, setting_findings
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_variable_names
+from ansible_collections.local_llm.ops.plugins.plugin_utils._private_address import READ_VARIABLES, address_findings
 
 
 class ActionModule(ControllerAction):
@@ -37,6 +38,10 @@ class ActionModule(ControllerAction):
             for host, names in known.items()
         }
         findings += setting_findings(settings)
+        serving = [host for host in task_vars["groups"].get("gpu_hosts") or [] if host in known]
+        findings += address_findings(
+            {host: read_variables(task_vars, str(host), READ_VARIABLES, findings) for host in serving}
+        )
         for item in findings:
             if item["status"] == "warn":
                 Display().warning(finding_line(item))

@@ -10,7 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._metric_contract import required_series
+from ansible_collections.local_llm.ops.plugins.plugin_utils._metric_contract import required_series, unknown_version
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_fleet import RulesError
 
@@ -27,6 +27,8 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = plain(dict(self._task.args))
         instance = arguments.get("instance")
+        if isinstance(instance, dict):
+            arguments.setdefault("unknown_version", unknown_version(instance))
         if arguments.get("required_series") is None and isinstance(instance, dict):
             try:
                 arguments["required_series"] = required_series(

@@ -12,15 +12,13 @@ from typing import Any, ClassVar
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction
+from ansible_collections.local_llm.ops.plugins.plugin_utils._live_queries import Watched, queries, watched
 from ansible_collections.local_llm.ops.plugins.plugin_utils._live_watch import (
     LOOK_BACK_SECONDS,
-    Watched,
     error_verdict,
     gaps,
     judge_live,
     presence_verdict,
-    queries,
-    watched,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import (
@@ -43,6 +41,7 @@ class ActionModule(ControllerAction):
         "phase": {"type": "str", "required": True, "choices": ["begin", "judge"]},
         "instance": {"type": "dict", "required": True},
         "release": {"type": "str", "required": True},
+        "previous": {"type": "dict", "default": {}},
         "gateways": {"type": "list", "elements": "str", "default": []},
         "pools": {"type": "dict", "default": {}},
         "slo_tiers": {"type": "dict", "default": {}},
@@ -65,6 +64,7 @@ class ActionModule(ControllerAction):
                 [str(name) for name in arguments["gateways"]],
                 plain(arguments["pools"]),
                 plain(arguments["slo_tiers"]),
+                plain(arguments["previous"]),
             )
             ask = asker(arguments)
         except RulesError as error:

@@ -12,9 +12,18 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   url:
-    description: Base address as the controller reaches it, such as V(http://mon1:9090).
+    description: Base address as the controller reaches it, such as V(http://mon1:9090)
+      or V(https://mon1:9090).
     type: str
     required: true
+  url_username:
+    description: Name for basic authentication.
+    type: str
+    default: ""
+  url_password:
+    description: Password for basic authentication. It is never logged.
+    type: str
+    default: ""
   headers:
     description: Headers of every request, such as C(Authorization) or the one that names a tenant. They are never
       logged.

@@ -14,9 +14,9 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._monitoring_config i
     ConfigError,
     access_files,
     alertmanager_config,
-    check_access,
     prometheus_config,
     scrape_configs,
+    whole_access,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 
@@ -30,7 +30,8 @@ description:
     stand in them, but in files of their own.
 options:
   _input:
-    description: The settings by their names without the role's prefix. C(alertmanager) is where alerts are sent.
+    description: The settings by their names without the role's prefix. C(alertmanager) is where alerts are sent,
+      C(own_access) how Prometheus and Alertmanager themselves are reached, in the words of C(access).
     type: dict
     required: true
   directory:
@@ -70,7 +71,7 @@ def monitoring_config(settings: Mapping[str, Any], directory: str = "") -> dict[
     """Return the configurations."""
     given, place = plain(settings), str(directory).rstrip("/")
     try:
-        access = check_access(given.get("access") or {})
+        access = whole_access(given)
         return {
             "prometheus": prometheus_config(given, place or "."),
             "alertmanager": alertmanager_config(given),

@@ -20,22 +20,33 @@ SOURCE = "metric contract"
 CHECK = "metric_contract"
 NOT_MEASURED = "not measured by metrics"
 _SHOWN = 5
+_STATUS = {"fail": "fail", "warn": "inconclusive"}
 
 
-def contract_findings(required: Iterable[Mapping[str, Any]], metrics_text: str) -> list[dict[str, Any]]:
-    """Return one finding per required series: ok when the page has name, labels and buckets, fail when it has not."""
+def contract_findings(
+    required: Iterable[Mapping[str, Any]], metrics_text: str, unknown_version: str = ""
+) -> list[dict[str, Any]]:
+    """Return one finding per required series: ok when the page has name, labels and buckets, fail when it has not.
+
+    unknown_version: the engine with its version when nobody knows which metrics this version has. What is required is
+    then taken from the newest version that is known, so that what is missing proves nothing: it is a warn.
+    """
     wanted = list(required)
     by_name: dict[str, list[Sample]] = {}
     for sample in parse_metrics(metrics_text):
         by_name.setdefault(sample.name, []).append(sample)
     expected_names = {str(item["metric"]) for item in wanted}
-    return [_finding(item, by_name, expected_names) for item in wanted]
+    return [_finding(item, by_name, expected_names, unknown_version) for item in wanted]
 
 
-def contract_verdict(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the verdict on findings: fail when something is missing; no finding is no contract, and passes."""
+def contract_verdict(findings: Iterable[Mapping[str, Any]], unknown_version: str = "") -> dict[str, Any]:
+    """Return the verdict on findings: fail when something is missing; no finding is no contract, and passes.
+
+    Inconclusive when it is missing in a version that nobody knows.
+    """
     listed = list(findings)
     missing = failures(listed)
+    doubtful = [item for item in listed if item["status"] == "warn"]
     skipped = [item for item in listed if item["status"] == "skip"]
     reasons = [
         {
@@ -43,26 +54,36 @@ def contract_verdict(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             "observed": item["observed"],
             "threshold": item["expected"],
             "rule": item["action"] or "the rules read it",
-            "status": "fail" if item["status"] == "fail" else "pass",
+            "status": _STATUS.get(str(item["status"]), "pass"),
         }
         for item in listed
     ]
+    lacks = "the metrics lack what the rules read"
     if missing:
-        named = [f"{item['subject']} ({item['observed']})" for item in missing[:_SHOWN]]
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        summary = f"Fail: the metrics lack what the rules read: {', '.join(named)}{more}. The release must go back."
+        summary = f"Fail: {lacks}: {_shown(missing)}. The release must go back."
+    elif doubtful:
+        summary = f"Inconclusive: {lacks}: {_shown(doubtful)}. {_unknown(unknown_version)} A person decides."
     elif skipped:
         summary = f"Pass: {NOT_MEASURED}: {skipped[0]['observed']}."
     else:
         summary = f"Pass: the metrics have all {len(listed)} series that the rules read."
-    word = "fail" if missing else "pass"
+    word = "fail" if missing else "inconclusive" if doubtful else "pass"
     return {"schema": 1, "verdict": word, "reasons": reasons, "statistics": None, "summary": summary}
 
 
-def no_page_verdict(url: str, detail: str, answered: bool) -> dict[str, Any]:
-    """Return the verdict when there is no page: fail when the engine says that it has none, error when it is silent."""
+def no_page_verdict(url: str, detail: str, answered: bool, unknown_version: str = "") -> dict[str, Any]:
+    """Return the verdict when there is no page: fail when the engine says that it has none, error when it is silent.
+
+    Inconclusive when it says so in a version that nobody knows: there the page may have moved.
+    """
     rule = "the engine shows its metrics"
     reason = {"measure": "metrics page", "observed": detail, "threshold": "200", "rule": rule}
+    if answered and unknown_version:
+        summary = (
+            f"Inconclusive: {url}/metrics answers {detail}, so no alert could see this release. "
+            f"{_unknown(unknown_version)} A person decides."
+        )
+        return _verdict("inconclusive", {**reason, "status": "inconclusive"}, summary)
     if answered:
         summary = f"Fail: {url}/metrics answers {detail}, so no alert could see this release. The release must go back."
         return _verdict("fail", {**reason, "status": "fail"}, summary)
@@ -85,7 +106,22 @@ def _verdict(word: str, reason: dict[str, Any], summary: str) -> dict[str, Any]:
     return {"schema": 1, "verdict": word, "reasons": [reason], "statistics": None, "summary": summary}
 
 
-def _finding(item: Mapping[str, Any], by_name: Mapping[str, list[Sample]], expected: set[str]) -> dict[str, Any]:
+def _unknown(version: str) -> str:
+    return (
+        f"slo_metrics.yml does not know {version}, and the rules take the names of the newest version that it knows: "
+        "look at the page of this version and add it there."
+    )
+
+
+def _shown(findings: list[Mapping[str, Any]]) -> str:
+    named = [f"{item['subject']} ({item['observed']})" for item in findings[:_SHOWN]]
+    more = f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+    return ", ".join(named) + more
+
+
+def _finding(
+    item: Mapping[str, Any], by_name: Mapping[str, list[Sample]], expected: set[str], unknown_version: str
+) -> dict[str, Any]:
     metric = str(item["metric"])
     rules = [str(rule) for rule in item.get("rules") or []]
     problem = _problem(item, by_name, expected)
@@ -93,13 +129,18 @@ def _finding(item: Mapping[str, Any], by_name: Mapping[str, list[Sample]], expec
     if problem is None:
         return finding(CHECK, "ok", subject, observed="there", source=SOURCE)
     readers = ", ".join(rules[:_SHOWN]) + (f" and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else "")
+    fix = (
+        _unknown(unknown_version)
+        if unknown_version
+        else ("Take a version that has it, or bring slo_metrics.yml up to date.")
+    )
     return finding(
         CHECK,
-        "fail",
+        "warn" if unknown_version else "fail",
         subject,
         observed=problem,
         expected="there, for a rule that reads a series that is not there never fires",
-        action=f"These rules go blind: {readers}. Take a version that has it, or bring slo_metrics.yml up to date.",
+        action=f"These rules go blind: {readers}. {fix}",
         source=SOURCE,
     )
 

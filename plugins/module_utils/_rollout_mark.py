@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 FILE_NAME = "local_llm_rollout.prom"
 STARTED = "local_llm_rollout_started_timestamp_seconds"
@@ -16,19 +16,26 @@ ENDED = "local_llm_rollout_ended_timestamp_seconds"
 
 
 def mark_text(
-    rollout_id: str, playbook: str, started_seconds: float, ended_seconds: float | None = None, outcome: str = ""
+    rollout_id: str,
+    playbook: str,
+    started_seconds: float,
+    ended_seconds: float | None = None,
+    outcome: str = "",
+    pools: Sequence[str] = (),
 ) -> str:
-    """Return the content of the file."""
+    """Return the content of the file: a series for each pool that changes, one without the label when none is named."""
+    places = [{"pool": pool} for pool in sorted(set(pools))] or [{}]
+    begun = {"rollout_id": rollout_id, "playbook": playbook}
     lines = [
         f"# HELP {STARTED} When the last rollout began.",
         f"# TYPE {STARTED} gauge",
-        _line(STARTED, {"rollout_id": rollout_id, "playbook": playbook}, started_seconds),
+        *(_line(STARTED, {**begun, **place}, started_seconds) for place in places),
     ]
     if ended_seconds is not None:
         lines += [
             f"# HELP {ENDED} When the last rollout ended, and how.",
             f"# TYPE {ENDED} gauge",
-            _line(ENDED, {"rollout_id": rollout_id, "outcome": outcome}, ended_seconds),
+            *(_line(ENDED, {"rollout_id": rollout_id, "outcome": outcome, **place}, ended_seconds) for place in places),
         ]
     return "\n".join(lines) + "\n"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_variables
-short_description: Refuse variables of the collection that nothing reads
+short_description: Refuse variables that nothing reads, and public addresses
 version_added: 0.1.0
 author: local_llm.ops contributors (@local-llm-ops)
 description:
@@ -16,6 +16,9 @@ description:
     that was probably meant. Variables of the command line count as well.
   - Fails for an unknown key or a wrong type in C(local_llm_benchmark), C(local_llm_benchmark_run),
     C(local_llm_gpu_benchmark) and C(local_llm_tolerances).
+  - Fails for a host of the group C(gpu_hosts) whose services would listen on a public address, which is that of
+    C(local_llm_address) or, without it, of C(ansible_host). C(local_llm_allow_public_address) allows it. Names are not
+    looked up.
   - Warns about a name that looks like a slip of the pen for the variable of a role.
   - Runs on the controller and needs no connection. Every playbook that works on a fleet begins with it.
 extends_documentation_fragment:

@@ -16,6 +16,8 @@ description:
     histograms.
   - A metric that an engine version has renamed would leave a rule without a series, and no alert would ever come. Here
     it is a V(fail) that names the metric and, where that is known, what it is called now.
+  - Of an engine version that C(slo_metrics.yml) does not know, the rules take the names of the newest known version.
+    What is missing there proves nothing, and is V(inconclusive).
   - An engine without C(/metrics) (Ollama) is told as not measured by metrics, and passes.
   - Some series come with the first request only. Ask after the engine has answered some.
   - What the rules read is worked out on the controller. The verdict is a result; the module fails only when it cannot
@@ -56,6 +58,11 @@ options:
         value), C(label_names), C(buckets) (values of C(le)), C(rules) (who reads it) and C(also_called).
     type: list
     elements: dict
+  unknown_version:
+    description:
+      - Engine and version, when nobody knows which metrics this version has. Worked out on the controller when it is
+        left out.
+    type: str
   timeout_seconds:
     description: Time for the page.
     type: float
@@ -136,6 +143,7 @@ ARGUMENTS = {
     "settings": {"type": "dict", "default": {}},
     "extra_groups": {"type": "list", "elements": "dict", "default": []},
     "required_series": {"type": "list", "elements": "dict"},
+    "unknown_version": {"type": "str"},
     "timeout_seconds": {"type": "float", "default": 10.0},
     "fail_unless_pass": {"type": "bool", "default": False},
 }
@@ -146,7 +154,7 @@ def main() -> None:
     began = time.monotonic()
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     params = module.params
-    required = params["required_series"]
+    required, unknown = params["required_series"], params["unknown_version"] or ""
     if required is None:
         module.fail_json(msg="required_series: it is missing; the controller works it out, so run this as a task")
     if params["timeout_seconds"] <= 0:
@@ -161,13 +169,13 @@ def main() -> None:
     else:
         answer = request(endpoint, "/metrics", params["timeout_seconds"])
         if answer.status == 200 and answer.error is None:
-            findings = contract_findings(required, answer.body.decode("utf-8", "replace"))
-            verdict = contract_verdict(findings)
+            findings = contract_findings(required, answer.body.decode("utf-8", "replace"), unknown)
+            verdict = contract_verdict(findings, unknown)
         else:
             detail = answer.detail or f"status {answer.status}"
             # A server that is busy or has a fault now proves nothing; one that says that it has no such page does.
             refused = answer.error is None and answer.status in (401, 403, 404, 405, 501)
-            findings, verdict = [], no_page_verdict(params["url"].rstrip("/"), detail, refused)
+            findings, verdict = [], no_page_verdict(params["url"].rstrip("/"), detail, refused, unknown)
     result = {
         "changed": False,
         "verdict": verdict,

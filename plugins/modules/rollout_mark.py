@@ -47,6 +47,11 @@ options:
   outcome:
     description: How it ended, such as V(completed). Needed with O(ended_seconds).
     type: str
+  pools:
+    description: Pools that the rollout changes. Each gets series with its name as the label C(pool).
+    type: list
+    elements: str
+    default: []
   directory:
     description: Textfile directory of node_exporter.
     type: path
@@ -58,6 +63,7 @@ EXAMPLES = r"""
 - name: Mark the begin
   local_llm.ops.rollout_mark:
     rollout_id: 20261121T070623Z-54db
+    pools: [chat]
     started_seconds: "{{ now().timestamp() }}"
 """
 
@@ -91,6 +97,7 @@ def main() -> None:
             "ended_seconds": {"type": "float"},
             "outcome": {"type": "str"},
             "directory": {"type": "path", "default": DIRECTORY},
+            "pools": {"type": "list", "elements": "str", "default": []},
         },
         required_by={"ended_seconds": ["outcome"]},
         supports_check_mode=True,
@@ -105,6 +112,7 @@ def main() -> None:
         params["started_seconds"],
         params["ended_seconds"],
         params["outcome"] or "",
+        params["pools"],
     )
     path = os.path.join(directory, FILE_NAME)
     try:

@@ -15,6 +15,8 @@ description:
     from the moment at which the server was let in again, and holds them against the tier of the instance.
   - Missing data is never a pass. A server or a gateway that Prometheus does not know, samples that are too old and an
     unknown series give V(inconclusive); a Prometheus that does not answer gives V(error).
+  - After an engine without metrics (Ollama) Prometheus has no target of the server yet, because targets are written
+    when the rollout is over. Then only the gateways' series must be there, and RV(notes) says so; see O(previous).
   - Series are chosen by C(server) and time; the label C(release) of the targets is written when the rollout is over.
   - Runs on the controller and asks no host. The verdict is a result, not a failure.
 author:
@@ -39,6 +41,12 @@ options:
     description: Id of the new release.
     type: str
     required: true
+  previous:
+    description:
+      - The description of the release before; read are C(engine) and C(engine_version).
+      - Empty when it is not known; then Prometheus must have the target of the server.
+    type: dict
+    default: {}
   gateways:
     description: Names of the gateway hosts, as in the label C(host). Each must be known.
     type: list

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change without notice.
-"""Live traffic of one server under its new release, as Prometheus saw it: queries, and a verdict on their answers.
+"""Live traffic of one server under its new release, as Prometheus saw it: a verdict on the answers to _live_queries.py.
 
-Series are chosen by the label `server` and by time, not by the label `release`: targets get that one when the rollout
-is over. Missing data is never a pass. Controller only; nothing here asks anybody.
+Missing data is never a pass. Controller only; nothing here asks anybody.
 """
 
 from __future__ import annotations
@@ -13,89 +12,28 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import comb
 from typing import Any
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import Series, quoted
-from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_buckets import le_text, neighbours
-from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_fleet import Member, build_fleet
-from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_objectives import ENGINE_JOB, GATEWAY_JOB
+from ansible_collections.local_llm.ops.plugins.plugin_utils._live_queries import AT_GATEWAY, Watched, queries
+from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import Series
 
 # How far back a sample may lie from which a counter is taken to have grown.
 LOOK_BACK_SECONDS = 300
-# The alert LocalLlmEngineQueue has the same limit.
-DEFAULT_QUEUE_MAX = 10
 # 95 of 100 requests must be in time; a release that just keeps that fails in fewer than 1 of 100 watches.
 LATE_SHARE, LATE_CHANCE = 0.05, 0.01
 # Of fewer requests than this the gateway's count and the one of Prometheus are not held against each other.
 LEAST_COMPARED = 5
-ANSWERS, BROKEN_OFF = "haproxy_server_http_responses_total", "haproxy_server_server_aborts_total"
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What is watched, and its limits. ttft_bound: the bucket at which requests count as in time."""
-
-    member: Member
-    release: str
-    gateways: tuple[str, ...]
-    error_max_percent: float
-    queue_max: float
-    ttft_max_seconds: float | None
-    ttft_bound: float | None
-
-
-def watched(
-    host: str, instance: Mapping[str, Any], release: str, gateways: Sequence[str], pools: Any, tiers: Any
-) -> Watched:
-    """Return what is to be watched of an instance, as in local_llm_instances. Raises RulesError."""
-    (pool,) = build_fleet({host: [dict(instance)]}, pools, tiers, {})
-    (member,) = pool.members
-    limit, bound = pool.tier.get("ttft_p95_max_seconds"), None
-    if limit is not None and "ttft" in member.metrics.signals:
-        bound = neighbours(member.metrics.buckets[member.metrics.signals["ttft"].metric], limit)[1]
-    # At the gateway one error is enough; a tier may allow some.
-    errors, queue = pool.tier.get("error_rate_max_percent"), pool.tier.get("queue_depth_max")
-    return Watched(
-        member,
-        release,
-        tuple(gateways),
-        0.0 if errors is None else errors,
-        DEFAULT_QUEUE_MAX if queue is None else queue,
-        limit,
-        bound,
-    )
-
-
-def queries(what: Watched, window_seconds: int) -> dict[str, str]:
-    """Return the expressions to ask, by name: raw samples of the last so many seconds."""
-    member, signals = what.member, what.member.metrics.signals
-    name = member.server.replace(".", "[.]")
-    at_gateway = (
-        f"job={quoted(GATEWAY_JOB)},proxy=~{quoted(f'(pool|canary)_{member.pool}')}"
-        f",server=~{quoted(f'(fallback[.])?{name}')}"
-    )
-    found = {"answers": f"{ANSWERS}{{{at_gateway}}}", "broken_off": f"{BROKEN_OFF}{{{at_gateway}}}"}
-    if member.metrics.metrics:
-        at_engine = f"job={quoted(ENGINE_JOB)},server={quoted(member.server)}"
-        found["up"] = f"up{{{at_engine}}}"
-        wanted = {"ended": "requests_ended", "failed": "requests_failed", "waiting": "requests_waiting"}
-        for key, signal in wanted.items():
-            if signal in signals:
-                labels = "".join(f",{label}={quoted(value)}" for label, value in signals[signal].labels.items())
-                found[key] = f"{signals[signal].metric}{{{at_engine}{labels}}}"
-        if what.ttft_bound is not None:
-            metric = signals["ttft"].metric
-            found["first_tokens"] = f"{metric}_count{{{at_engine}}}"
-            found["in_time"] = f"{metric}_bucket{{{at_engine},le={quoted(le_text(what.ttft_bound))}}}"
-    return {key: f"{selector}[{window_seconds}s]" for key, selector in found.items()}
 
 
 def gaps(what: Watched, answers: Mapping[str, Sequence[Series]], started: float, ended: float) -> list[str]:
     """Return what is missing of the answers, one sentence each: series, gateways, samples as new as the watch's end."""
     found = []
+    # A target that nobody has yet is no gap. One that is there all the same must tell everything.
+    needed = AT_GATEWAY if what.unscraped_before and not joined(answers.get("up", ())) else tuple(queries(what, 1))
     for key, expression in queries(what, 1).items():
+        if key not in needed:
+            continue
         listed = joined(answers.get(key, ()))
         selector = expression.rpartition("[")[0]
         if not listed:
@@ -199,7 +137,7 @@ def chance_of_late(late: int, requests: int) -> float:
 def _sample_gaps(key: str, listed: list[Series], what: Watched, started: float, ended: float) -> list[str]:
     found = []
     groups: dict[str, list[Series]] = {"": listed}
-    if key in ("answers", "broken_off"):
+    if key in AT_GATEWAY:
         groups = {gateway: [one for one in listed if one.labels.get("host") == gateway] for gateway in what.gateways}
     for host, members in groups.items():
         place = f" at {host}" if host else ""
@@ -208,14 +146,13 @@ def _sample_gaps(key: str, listed: list[Series], what: Watched, started: float, 
             found.append(f"no series{place}")
         elif max(stamps) < ended:
             found.append(f"the newest sample{place} is {ended - max(stamps):.0f} s older than the end of the watch,")
-        elif key in _COUNTERS and not any(growth(one.samples, started, key in _FROM_BEFORE) is not None
+        elif key in _COUNTERS and not any(growth(one.samples, started, key in AT_GATEWAY) is not None
                                           for one in members):  # fmt: skip
             found.append(f"too few samples{place} since the server was let in")
     return found
 
 
-_FROM_BEFORE = ("answers", "broken_off")
-_COUNTERS = (*_FROM_BEFORE, "ended", "failed", "first_tokens", "in_time")
+_COUNTERS = (*AT_GATEWAY, "ended", "failed", "first_tokens", "in_time")
 
 
 def _total(
@@ -223,7 +160,7 @@ def _total(
 ) -> float | None:
     """Return how much all series of a query grew together; None when that is not known of any."""
     chosen = [one for one in series.get(key, []) if codes is None or one.labels.get("code") in codes]
-    grown = [growth(one.samples, since, key in _FROM_BEFORE) for one in chosen if one.samples[-1][0] >= since]
+    grown = [growth(one.samples, since, key in AT_GATEWAY) for one in chosen if one.samples[-1][0] >= since]
     known = [value for value in grown if value is not None]
     return sum(known) if known else None
 
@@ -264,6 +201,12 @@ def _up(
         return []
     newest = max((one.samples[-1] for one in series.get("up", [])), default=None)
     if newest is None:
+        if what.unscraped_before:
+            notes.append(
+                f"errors, time to first token and queue inside {what.member.engine}: Prometheus has no target of it "
+                f"before the rollout has ended, since {what.unscraped_before} has no metrics; the gateway's figures "
+                "decide"
+            )
         return []
     figures["up"] = newest[1]
     rule = "the newest scrape of the engine succeeded"

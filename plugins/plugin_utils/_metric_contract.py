@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_alerts import alert_cases
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_fleet import Pool, RulesError, build_fleet
-from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_metrics import all_engine_ranges
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_metrics import all_engine_ranges, engine_metrics
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_objectives import pool_objectives
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_series import engine_group
 
@@ -52,6 +52,13 @@ def required_series(instance: Mapping[str, Any], version: str | None = None, **s
             if name.partition(":")[0] == member.engine:
                 _add(found, rule, name, matchers)
     return [{**item, "also_called": other_names(member.engine, item["metric"])} for item in found.values()]
+
+
+def unknown_version(instance: Mapping[str, Any]) -> str:
+    """Return engine and version of an instance when nobody knows which metrics that version has; else an empty text."""
+    engine, version = str(instance.get("engine")), str(instance.get("engine_version"))
+    metrics = engine_metrics(engine, version)
+    return "" if metrics is None or metrics.known else f"{engine} {version}"
 
 
 def selectors(expression: str) -> list[tuple[str, list[tuple[str, str, str]]]]:

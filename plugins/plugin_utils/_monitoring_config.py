@@ -43,6 +43,16 @@ def check_access(access: Any) -> dict[str, dict[str, Any]]:
     return {str(job): dict(given) for job, given in access.items()}
 
 
+def whole_access(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return how every job is scraped. Raises ConfigError.
+
+    settings: access, and own_access, which holds for Prometheus and Alertmanager where access says nothing of them.
+    """
+    own = settings.get("own_access") or {}
+    both = dict.fromkeys(("prometheus", "alertmanager"), own) if own else {}
+    return {**check_access(both), **check_access(settings.get("access") or {})}
+
+
 def _access_problems(where: str, given: Mapping[str, Any]) -> list[str]:
     found = [f"{where}.{key}: is not known; use {', '.join(_ACCESS)}" for key in given if key not in _ACCESS]
     if given.get("scheme", "http") not in ("http", "https"):
@@ -79,34 +89,36 @@ def scrape_configs(
     found = []
     for short, job in JOBS.items():
         one: dict[str, Any] = {"job_name": job, "file_sd_configs": [{"files": [f"{base}targets/{job}.json"]}]}
-        given = access.get(short, {})
-        if given.get("scheme", "http") != "http":
-            one["scheme"] = given["scheme"]
-            tls: dict[str, Any] = {}
-            if given.get("ca"):
-                tls["ca_file"] = f"{base}secrets/{job}.ca"
-            if given.get("server_name"):
-                tls["server_name"] = str(given["server_name"])
-            if given.get("skip_verify"):
-                tls["insecure_skip_verify"] = True
-            if tls:
-                one["tls_config"] = tls
-        if given.get("username"):
-            one["basic_auth"] = {
-                "username": str(given["username"]),
-                "password_file": f"{base}secrets/{job}.password",
-            }
-        if given.get("bearer_token"):
-            one["authorization"] = {"credentials_file": f"{base}secrets/{job}.token"}
-        found.append(one)
+        found.append({**one, **_client(access.get(short, {}), f"{base}secrets/{job}")})
     return found + list(extra)
+
+
+def _client(given: Mapping[str, Any], files: str) -> dict[str, Any]:
+    """Return how Prometheus reaches something, in its own words. files: what the names of the secrets begin with."""
+    one: dict[str, Any] = {}
+    if given.get("scheme", "http") != "http":
+        one["scheme"] = given["scheme"]
+        tls: dict[str, Any] = {}
+        if given.get("ca"):
+            tls["ca_file"] = f"{files}.ca"
+        if given.get("server_name"):
+            tls["server_name"] = str(given["server_name"])
+        if given.get("skip_verify"):
+            tls["insecure_skip_verify"] = True
+        if tls:
+            one["tls_config"] = tls
+    if given.get("username"):
+        one["basic_auth"] = {"username": str(given["username"]), "password_file": f"{files}.password"}
+    if given.get("bearer_token"):
+        one["authorization"] = {"credentials_file": f"{files}.token"}
+    return one
 
 
 def prometheus_config(settings: Mapping[str, Any], directory: str) -> dict[str, Any]:
     """Return the configuration of Prometheus, for files that lie in this directory.
 
     settings: scrape_interval_seconds, scrape_timeout_seconds, evaluation_interval_seconds, external_labels,
-    alertmanager (address and port), access, extra_scrape_configs, time_scale.
+    alertmanager (address and port), access, own_access, extra_scrape_configs, time_scale.
     """
     interval, timeout = float(settings["scrape_interval_seconds"]), float(settings["scrape_timeout_seconds"])
     if timeout > interval:
@@ -125,13 +137,14 @@ def prometheus_config(settings: Mapping[str, Any], directory: str) -> dict[str, 
     }
     if labels:
         overall["external_labels"] = labels
+    access = whole_access(settings)
+    told = {"static_configs": [{"targets": [str(settings["alertmanager"])]}]}
+    own = _client(access.get("alertmanager", {}), f"{directory.rstrip('/')}/secrets/{JOBS['alertmanager']}")
     return {
         "global": overall,
         "rule_files": [f"{directory}/rules/{RULE_FILE}"],
-        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [str(settings["alertmanager"])]}]}]},
-        "scrape_configs": scrape_configs(
-            check_access(settings.get("access") or {}), directory, settings.get("extra_scrape_configs") or ()
-        ),
+        "alerting": {"alertmanagers": [{**own, **told}]},
+        "scrape_configs": scrape_configs(access, directory, settings.get("extra_scrape_configs") or ()),
     }
 
 

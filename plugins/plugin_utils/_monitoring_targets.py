@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
-from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_metrics import engine_metrics
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_metrics import has_metrics
 
 # The jobs of docs/slo_rules.md by their short names, in the order in which they stand in the configuration.
 JOBS = {name: f"local_llm_{name}" for name in ("engine", "gateway", "node", "gpu", "prometheus", "alertmanager")}
@@ -163,15 +163,9 @@ def _engine_groups(host: Host, known: Mapping[str, Mapping[str, str]]) -> list[G
         if host.releases is None:
             kept = known.get(labels["server"])
             labels = {**labels, **kept} if kept else {**labels, "release": UNKNOWN_RELEASE}
-        if _has_metrics(labels["engine"], str(running.get("engine_version") or instance["engine_version"])):
+        if has_metrics(labels["engine"], str(running.get("engine_version") or instance["engine_version"])):
             found.append(_group(place, labels))
     return found
-
-
-def _has_metrics(engine: str, version: str) -> bool:
-    """Tell whether an engine has a page of metrics; Ollama has none, the rules read the gateway for it."""
-    metrics = engine_metrics(engine, version)
-    return metrics is not None and bool(metrics.metrics)
 
 
 def _labels_by_place(groups: Iterable[Any]) -> dict[str, dict[str, str]]:

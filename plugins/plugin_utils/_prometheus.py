@@ -9,6 +9,7 @@ Controller only.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._http_json import An
 # What every action has that asks Prometheus or Alertmanager.
 SERVER_ARGS: dict[str, dict[str, Any]] = {
     "url": {"type": "str", "required": True},
+    "url_username": {"type": "str", "default": ""},
+    "url_password": {"type": "str", "default": "", "no_log": True},
     "headers": {"type": "dict", "default": {}, "no_log": True},
     "ca_path": {"type": "path"},
     "timeout_seconds": {"type": "float", "default": 10.0},
@@ -52,6 +55,17 @@ def open_server(arguments: Mapping[str, Any], what: str) -> Endpoint:
         raise PrometheusError(f"{what}: {error}") from error
     given = arguments["headers"] or {}
     headers = tuple((str(name), str(value)) for name, value in given.items())
+    user, password = str(arguments.get("url_username") or ""), str(arguments.get("url_password") or "")
+    if bool(user) != bool(password):
+        raise PrometheusError(f"{what}: user and password belong together, and one is missing; give both or none")
+    if user and any(name.lower() == "authorization" for name, _value in headers):
+        raise PrometheusError(f"{what}: there is a user, and headers have Authorization; give one of them")
+    if user:
+        # As in RFC 7617: the name ends at the first colon.
+        if ":" in user:
+            raise PrometheusError(f"{what}: the user has a colon, which ends the name; use another name")
+        pair = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+        headers = (*headers, ("Authorization", f"Basic {pair}"))
     if not all(text.isascii() and text.isprintable() for pair in headers for text in pair):
         raise PrometheusError(f"{what}: headers: one holds a line break or a character outside ASCII; strip it")
     return replace(endpoint, headers=headers)
@@ -72,6 +86,9 @@ def read_answer(answer: Answer, url: str) -> list[Series]:
     """Return the series of an answer of /api/v1/query. Raises PrometheusError."""
     if answer.status is None or answer.error:
         raise PrometheusError(f"Prometheus at {url} does not answer: {answer.detail or answer.error}")
+    if answer.status == 401:
+        fix = "set local_llm_prometheus_user and local_llm_prometheus_password to what it knows"
+        raise PrometheusError(f"Prometheus at {url} answers 401: it wants another name or password; {fix}")
     body = answer.json()
     if not isinstance(body, dict) or body.get("status") != "success":
         told = body.get("error") if isinstance(body, dict) else None

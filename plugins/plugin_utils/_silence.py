@@ -50,7 +50,8 @@ def refusal(answer: Answer, url: str, what: str) -> str:
     if answer.status is None or answer.error:
         told = answer.detail or str(answer.error)
     else:
-        told = f"{answer.status} {answer.body[:200].decode('utf-8', 'replace').strip()}"
+        fix = " (set local_llm_alertmanager_user and local_llm_alertmanager_password)" if answer.status == 401 else ""
+        told = f"{answer.status}{fix} {answer.body[:200].decode('utf-8', 'replace').strip()}"
     return f"Alertmanager at {url} did not {what}: {told}. Alerts of this restart may come; the rollout goes on."
 
 

@@ -29,6 +29,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_series im
     engine_group,
     gpu_group,
     instance_group,
+    limit_group,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_tests import promtool_tests
 
@@ -58,7 +59,7 @@ def compile_rules(
     problems: list[str] = []
     notes = _version_notes(fleet)
     objectives = []
-    groups: list[dict[str, Any]] = [instance_group(fleet), engine_group(fleet), gpu_group()]
+    groups: list[dict[str, Any]] = [instance_group(fleet), limit_group(fleet), engine_group(fleet), gpu_group()]
     page = f"{runbooks}/alerts_slo.md"
     for pool in fleet:
         found, wrong, known = pool_objectives(pool)

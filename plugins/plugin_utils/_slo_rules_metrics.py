@@ -70,6 +70,12 @@ def engine_metrics(engine: str, version: str) -> EngineMetrics | None:
     return _engine_metrics(engine, version, ranges[0], None, False)
 
 
+def has_metrics(engine: str, version: str) -> bool:
+    """Tell whether an engine has a page of metrics; Ollama has none, the rules read the gateway for it."""
+    metrics = engine_metrics(engine, version)
+    return metrics is not None and bool(metrics.metrics)
+
+
 def series_names(metrics: EngineMetrics) -> set[str]:
     """Return every name that a query may use."""
     names = set(metrics.metrics)

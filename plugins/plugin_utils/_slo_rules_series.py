@@ -19,6 +19,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_objective
 
 Rule = dict[str, Any]
 Group = dict[str, Any]
+TIER_LIMIT = "local_llm:tier_limit"
 LABELS = "host, server, pool, engine, model, release"
 # Signals that rules read under our name; objectives read the engine's own.
 _GAUGES = ("requests_running", "requests_waiting", "kv_cache_used")
@@ -46,6 +47,17 @@ def instance_group(pools: Iterable[Pool]) -> Group:
         sessions = f"sum(haproxy_server_current_sessions{{{_anywhere(member)}}})"
         rules.append({"record": "local_llm:requests_running", "expr": sessions, "labels": member.labels})
     return {"name": "local_llm_instances", "rules": rules}
+
+
+def limit_group(pools: Iterable[Pool]) -> Group:
+    """Return the limits of each pool's tier as series, for panels and rules that hold something against them."""
+    rules = [
+        {"record": TIER_LIMIT, "expr": f"vector({value:.12g})", "labels": {**pool.labels, "limit": key}}
+        for pool in pools
+        for key, value in pool.tier.items()
+        if value is not None
+    ]
+    return {"name": "local_llm_tiers", "rules": rules}
 
 
 def engine_group(pools: Iterable[Pool]) -> Group:

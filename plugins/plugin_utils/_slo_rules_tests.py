@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_alerts import Case, critical_xids
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_metrics import gpu_metrics
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_objectives import Objective
+from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_series import TIER_LIMIT
 
 _QUIET_MINUTES = (20, 85)
 _AT = 30
@@ -37,15 +38,16 @@ def promtool_tests(
     min_bad_requests: int,
 ) -> dict[str, Any]:
     """Return the content of a test file. objectives: each with its alerts, in the order of burn_alerts."""
+    listed = list(groups)
     return {
         "rule_files": [rule_file],
         "evaluation_interval": "2m",
-        "group_eval_order": [group["name"] for group in groups],
+        "group_eval_order": [group["name"] for group in listed],
         "tests": [
             *_bad_worlds(cases),
             _dcgm_world(cases),
             *_burn_worlds(objectives, min_bad_requests),
-            _quiet_world(cases, objectives),
+            {**_quiet_world(cases, objectives), "promql_expr_test": [_tier_limits(listed)]},
         ],
     }
 
@@ -121,6 +123,17 @@ def _dcgm_world(cases: list[Case]) -> dict[str, Any]:
 
 def _sample(name: str, labels: Mapping[str, str]) -> str:
     return name + "{" + ",".join(f'{label}="{value}"' for label, value in labels.items()) + "}"
+
+
+def _tier_limits(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the test that the limits of all tiers are there as series, each with its value."""
+    found = [
+        {"labels": _sample(TIER_LIMIT, rule["labels"]), "value": float(rule["expr"][len("vector(") : -1])}
+        for group in groups
+        for rule in group["rules"]
+        if rule.get("record") == TIER_LIMIT
+    ]
+    return {"expr": TIER_LIMIT, "eval_time": "20m", "exp_samples": found}
 
 
 def _quiet_world(cases: list[Case], objectives: list[tuple[Objective, list[Mapping[str, Any]]]]) -> dict[str, Any]:

@@ -150,8 +150,8 @@ def test_good_upgrade_passes_with_data_silences_its_restarts_and_marks_itself(
     assert {one["status"]["state"] for one in silences} == {"expired"}, silences
 
     name = done.made_rollout.name
-    ended = f'local_llm_rollout_ended_timestamp_seconds{{rollout_id="{name}",outcome="completed"}}'
-    started = f'local_llm_rollout_started_timestamp_seconds{{rollout_id="{name}",playbook="upgrade"}}'
+    ended = f'local_llm_rollout_ended_timestamp_seconds{{rollout_id="{name}",outcome="completed",pool="chat"}}'
+    started = f'local_llm_rollout_started_timestamp_seconds{{rollout_id="{name}",playbook="upgrade",pool="chat"}}'
     wait_for("the end of the rollout in Prometheus", lambda: monitoring.value(ended), 30)
     assert (monitoring.value(ended) or 0) > (monitoring.value(started) or 0) > 0
 

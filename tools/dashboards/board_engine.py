@@ -22,6 +22,7 @@ from ansible_collections.local_llm.ops.tools.dashboards.parts import (
     rollout_markers,
     server_rate,
     share,
+    tier_limit,
 )
 
 UID = "local-llm-engine"
@@ -172,11 +173,13 @@ def _vllm() -> tuple[Panel, ...]:
         Panel(
             "vLLM: time to first token",
             "How long half of the requests, and all but 5 % of them, wait for their first token.",
-            "Compare with requests that wait and with tokens read. The limits are those of the pool's tier.",
+            "Compare with requests that wait and with tokens read. The line of the limit is that of the pool's tier, "
+            "for p95.",
             "s",
             (
                 Query(histogram("vllm:time_to_first_token_seconds", 0.5, "server"), "{{server}} p50"),
                 Query(histogram("vllm:time_to_first_token_seconds", 0.95, "server"), "{{server}} p95"),
+                tier_limit("ttft_p95_max_seconds"),
             ),
             alerts=(alert("LocalLlmTtftMedianHigh"),),
         ),
@@ -195,7 +198,10 @@ def _vllm() -> tuple[Panel, ...]:
             "All but 5 % of the answers are done within this time. It depends on how long the answers are.",
             "Compare with the lengths below before you look for a fault.",
             "s",
-            one(histogram("vllm:e2e_request_latency_seconds", 0.95, "server"), "{{server}} p95"),
+            (
+                Query(histogram("vllm:e2e_request_latency_seconds", 0.95, "server"), "{{server}} p95"),
+                tier_limit("latency_p95_max_seconds"),
+            ),
         ),
         Panel(
             "vLLM: time in the queue",

@@ -17,6 +17,7 @@ from ansible_collections.local_llm.ops.tools.dashboards.parts import (
     one,
     or_zero,
     rollout_markers,
+    tier_limit,
 )
 
 UID = "local-llm-executive"
@@ -148,15 +149,19 @@ def _speed() -> tuple[Panel, ...]:
             "Time to first token",
             "All but 5 % of the requests have their first token within this time, and half of them within the lower "
             "line. vLLM only.",
-            "Compare with the limits of the pool's tier. It grows when prompts grow or the pool gets full.",
+            "Compare with the line of the limit, which is that of the pool's tier for p95. It grows when prompts grow "
+            "or the pool gets full.",
             "s",
-            tuple(
-                Query(
-                    f"histogram_quantile({part:g}, sum by (pool, le) (rate(vllm:time_to_first_token_seconds_bucket"
-                    f'{{job="local_llm_engine",{POOLS}}}{RANGE})))',
-                    f"{{{{pool}}}} {name}",
-                )
-                for part, name in ((0.95, "p95"), (0.5, "p50"))
+            (
+                *(
+                    Query(
+                        f"histogram_quantile({part:g}, sum by (pool, le) (rate(vllm:time_to_first_token_seconds_bucket"
+                        f'{{job="local_llm_engine",{POOLS}}}{RANGE})))',
+                        f"{{{{pool}}}} {name}",
+                    )
+                    for part, name in ((0.95, "p95"), (0.5, "p50"))
+                ),
+                tier_limit("ttft_p95_max_seconds"),
             ),
             alerts=(alert("LocalLlmTtftMedianHigh"),),
         ),

@@ -6,7 +6,17 @@
 from __future__ import annotations
 
 from ansible_collections.local_llm.ops.tools.dashboards.limits import alert
-from ansible_collections.local_llm.ops.tools.dashboards.model import BLUE, GREEN, ORANGE, RED, Board, Limit, Panel, Row
+from ansible_collections.local_llm.ops.tools.dashboards.model import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    Board,
+    Limit,
+    Panel,
+    Query,
+    Row,
+)
 from ansible_collections.local_llm.ops.tools.dashboards.parts import (
     BACKENDS,
     HOST,
@@ -20,6 +30,7 @@ from ansible_collections.local_llm.ops.tools.dashboards.parts import (
     or_zero,
     rollout_markers,
     share,
+    tier_limit,
 )
 
 UID = "local-llm-fleet"
@@ -169,13 +180,16 @@ def _pools() -> tuple[Panel, ...]:
             "Requests that wait",
             "Requests in the queue of the gateway and in those of the engines. A short peak is a burst; a plateau is "
             "too little room.",
-            "Compare with room in the pool. The limit is queue_depth_max of the pool's tier.",
+            "Compare with room in the pool. The line of the limit is queue_depth_max of the pool's tier.",
             "short",
-            one(
-                f"{by_pool(f'haproxy_backend_current_queue{{{BACKENDS}}}')}"
-                ' + on (pool) (sum by (pool) (local_llm:requests_waiting{pool=~"$pool"})'
-                ' or sum by (pool) (local_llm:instance_expected{pool=~"$pool"}) * 0)',
-                "{{pool}}",
+            (
+                Query(
+                    f"{by_pool(f'haproxy_backend_current_queue{{{BACKENDS}}}')}"
+                    ' + on (pool) (sum by (pool) (local_llm:requests_waiting{pool=~"$pool"})'
+                    ' or sum by (pool) (local_llm:instance_expected{pool=~"$pool"}) * 0)',
+                    "{{pool}}",
+                ),
+                tier_limit("queue_depth_max"),
             ),
             alerts=(alert("LocalLlmQueueBacklog"),),
         ),

@@ -72,6 +72,11 @@ def histogram(metric: str, share_of_requests: float, by: str, selector: str = EN
     return f"histogram_quantile({share_of_requests:g}, sum by ({by}, le) (rate({metric}_bucket{{{selector}}}{RANGE})))"
 
 
+def tier_limit(key: str, pool: str = 'pool=~"$pool"') -> Query:
+    """Return the line of a limit of each pool's tier; no line where a tier has none."""
+    return Query(f'max by (pool) (local_llm:tier_limit{{limit="{key}",{pool}}})', "{{pool}} limit")
+
+
 def one(expr: str, legend: str = "") -> tuple[Query, ...]:
     """Return the queries of a panel that has one."""
     return (Query(expr, legend),)
@@ -96,7 +101,7 @@ def number(
 
 def rollout_markers(by_pool: bool = True) -> tuple[Marker, ...]:
     """Return the lines where rollouts began and ended. by_pool: only of the chosen pools, where one has its pool."""
-    started = STARTED if by_pool else _STARTED
+    started, ended = (STARTED, _of_pool(ENDED)) if by_pool else (_STARTED, ENDED)
     return (
         Marker(
             "Rollout begins",
@@ -109,7 +114,7 @@ def rollout_markers(by_pool: bool = True) -> tuple[Marker, ...]:
         ),
         Marker(
             "Rollout ends",
-            f"max by (rollout_id, outcome) ({ENDED}) * 1000",
+            f"max by (rollout_id, outcome) ({ended}) * 1000",
             "purple",
             "Rollout {{rollout_id}} ends",
             "{{outcome}}",
@@ -133,8 +138,12 @@ def alert_marker(shown: bool) -> Marker:
     )
 
 
+def _of_pool(series: str) -> str:
+    return f'{series}{{pool=~"$pool|"}}'
+
+
 _STARTED = "local_llm_rollout_started_timestamp_seconds"
 ENDED = "local_llm_rollout_ended_timestamp_seconds"
 # A rollout that does not name its pool belongs to every choice of pools.
-STARTED = f'{_STARTED}{{pool=~"$pool|"}}'
+STARTED = _of_pool(_STARTED)
 RUNNING_ROLLOUTS = or_zero(f"count(max by (rollout_id) ({_STARTED}) unless on (rollout_id) {ENDED})")

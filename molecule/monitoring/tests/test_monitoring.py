@@ -15,16 +15,51 @@ from waiting import wait_for
 
 testinfra_hosts = ["ansible://monitoring"]
 PLACE = "/etc/prometheus/local_llm"
-SECRETS = tuple(f"scrape-secret-{number}" for number in range(1, 5))
+SECRETS = tuple(f"scrape-secret-{number}" for number in range(1, 6))
+# Prints the status and the answer of an address. mon1 wants TLS and a password, which is read from a file there: a
+# command of a test would stand in the journal.
+ASK = """python3 - '%s' '%s' <<'EOF'
+import base64, ssl, sys, urllib.error, urllib.request
+context = ssl.create_default_context(cafile="/etc/prometheus/local_llm/secrets/local_llm_node.ca")
+request = urllib.request.Request(sys.argv[1])
+if sys.argv[2]:
+    name, path = sys.argv[2].split(":")
+    pair = name + ":" + open(path).read()
+    request.add_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
+try:
+    answer = urllib.request.urlopen(request, timeout=10, context=context)
+except urllib.error.HTTPError as error:
+    answer = error
+print(answer.status, answer.read().decode())
+EOF"""
+
+
+KNOWN = f"local-llm:{PLACE}/secrets/local_llm_prometheus.password"
+READER = f"reader:{PLACE}/secrets/local_llm_node.password"
 
 
 def address(host: Host) -> str:
     return str(host.ansible.get_variables()["ansible_host"])
 
 
+def guarded(host: Host) -> bool:
+    return host.ansible.get_variables()["inventory_hostname"] == "mon1"
+
+
+def scheme(host: Host) -> str:
+    return "https" if guarded(host) else "http"
+
+
+def answer(host: Host, port: int, path: str, user: str, scheme: str) -> tuple[int, str]:
+    status, _space, text = host.check_output(ASK % (f"{scheme}://{address(host)}:{port}{path}", user)).partition(" ")
+    return int(status), text
+
+
 def ask(host: Host, port: int, path: str) -> Any:
-    script = "import sys,urllib.request as u;print(u.urlopen(sys.argv[1],timeout=10).read().decode())"
-    return json.loads(host.check_output(f"python3 -c '{script}' 'http://{address(host)}:{port}{path}'"))
+    user = KNOWN if guarded(host) else ""
+    status, text = answer(host, port, path, user, scheme(host))
+    assert status == 200, text
+    return json.loads(text)
 
 
 @pytest.mark.parametrize(("unit", "port"), [("prometheus", 9090), ("prometheus-alertmanager", 9093)])
@@ -53,6 +88,7 @@ def test_it_runs_now_and_at_boot(host: Host, unit: str) -> None:
     "command",
     [
         "promtool check config prometheus.yml",
+        "promtool check web-config web.yml",
         "promtool check rules rules/local_llm_rules.yml",
         "promtool test rules tests/local_llm_rules_test.yml",
         "amtool check-config alertmanager.yml",
@@ -101,7 +137,39 @@ def test_prometheus_scrapes_itself_and_sends_to_its_alertmanager(host: Host) -> 
     wait_for("Prometheus is up for itself", lambda: up().get("local_llm_prometheus") == "1")
     wait_for("Alertmanager is up", lambda: up().get("local_llm_alertmanager") == "1")
     there = ask(host, 9090, "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
-    assert [one["url"] for one in there] == [f"http://{address(host)}:9093/api/v2/alerts"]
+    assert [one["url"] for one in there] == [f"{scheme(host)}://{address(host)}:9093/api/v2/alerts"]
+
+
+def test_an_alert_of_prometheus_reaches_its_alertmanager(host: Host) -> None:
+    def heard() -> list[str]:
+        return [one["labels"]["alertname"] for one in ask(host, 9093, "/api/v2/alerts")]
+
+    wait_for("the alert that always fires", lambda: "ScenarioAlways" in heard())
+
+
+def test_exporters_are_scraped_over_tls_with_a_password_and_a_checked_certificate(host: Host) -> None:
+    def up() -> dict[str, str]:
+        query = "up%7Bjob=%22local_llm_node%22,host=~%22mon.%22%7D"
+        found = ask(host, 9090, f"/api/v1/query?query={query}")["data"]["result"]
+        return {one["metric"]["host"]: one["value"][1] for one in found}
+
+    wait_for("both exporters are up", lambda: up() == {"mon1": "1", "mon2": "1"})
+    (job,) = [
+        one
+        for one in yaml.safe_load(host.file(f"{PLACE}/prometheus.yml").content_string)["scrape_configs"]
+        if one["job_name"] == "local_llm_node"
+    ]
+    assert job["scheme"] == "https" and "insecure_skip_verify" not in job["tls_config"]
+
+
+@pytest.mark.parametrize(("port", "path"), [(9090, "/api/v1/query?query=1"), (9093, "/api/v2/status")])
+def test_only_who_knows_a_password_is_answered_and_only_over_tls(host: Host, port: int, path: str) -> None:
+    if not guarded(host):
+        pytest.skip("mon2 is open to its network")
+    for user, status in (("", 401), ("local-llm:/etc/hostname", 401), (KNOWN, 200), (READER, 200)):
+        assert answer(host, port, path, user, "https")[0] == status, user
+    status, text = answer(host, port, path, KNOWN, "http")
+    assert status == 400 and "HTTPS" in text
 
 
 def test_error_budgets_are_kept_for_longer_than_they_count(host: Host) -> None:
@@ -113,13 +181,21 @@ def test_error_budgets_are_kept_for_longer_than_they_count(host: Host) -> None:
 def test_secrets_are_in_files_that_others_cannot_read_and_nowhere_else(host: Host) -> None:
     assert host.file(f"{PLACE}/secrets/local_llm_node.password").content_string == SECRETS[0]
     assert host.file(f"{PLACE}/secrets/local_llm_engine.token").content_string == SECRETS[1]
+    if guarded(host):
+        for job in ("prometheus", "alertmanager"):
+            assert host.file(f"{PLACE}/secrets/local_llm_{job}.password").content_string == SECRETS[4]
+        assert host.file(f"{PLACE}/web.yml").content_string.count("$2b$10$") == 2
+        assert host.file(f"{PLACE}/web.key").content_string.startswith("-----BEGIN")
+    else:
+        assert not host.file(f"{PLACE}/web.key").exists
     for path in host.check_output(f"find {PLACE} -type f -not -name '.loaded-*'").split():
         assert host.file(path).mode == 0o640, path
         assert (host.file(path).user, host.file(path).group) == ("root", "prometheus"), path
-    places = ["cat /proc/[0-9]*/cmdline | tr '\\0' ' '", "journalctl --no-pager", f"cat {PLACE}/prometheus.yml"]
+    places = ["cat /proc/[0-9]*/cmdline | tr '\\0' ' '", "journalctl --no-pager"]
+    places.append(f"cat {PLACE}/prometheus.yml {PLACE}/web.yml")
     for place in places:
         found = host.check_output(place)
-        assert not [secret for secret in SECRETS if secret in found], place
+        assert not [number for number, secret in enumerate(SECRETS, start=1) if secret in found], place
     assert "scrape-secret" not in json.dumps(ask(host, 9090, "/api/v1/status/config"))
 
 

@@ -44,3 +44,20 @@ def test_a_misspelt_variable_stops_the_playbook_before_a_host_is_asked(
     assert code != 0
     assert all(word in output for word in words), output[-2000:]
     assert "UNREACHABLE" not in output and "1 thing to mend" in output
+
+
+def test_a_public_address_of_a_serving_host_stops_the_playbook_before_a_host_is_asked(tmp_path: Path) -> None:
+    serving = {
+        "gpu1": {**NOWHERE, "local_llm_address": "8.8.4.4"},
+        "gpu2": {**NOWHERE, "local_llm_address": "10.0.0.2"},
+    }
+    # A gateway is where clients come in: its address is no fault.
+    gateway = {"gw1": {**NOWHERE, "local_llm_address": "8.8.8.8"}}
+    inventory = {"gpu_hosts": {"hosts": serving}, "gateway": {"hosts": gateway}}
+    code, output = run_playbook(tmp_path, "health", inventory)
+    told = " ".join(output.split())
+    assert code != 0 and "1 thing to mend" in told and "UNREACHABLE" not in told, output[-2000:]
+    for words in ("local_llm_address on gpu1", "8.8.4.4", "Set local_llm_address to the private address"):
+        assert words in told, output[-2000:]
+    _code, output = run_playbook(tmp_path, "health", inventory, "-e", "local_llm_allow_public_address=true")
+    assert "to mend before" not in output and "UNREACHABLE" in output

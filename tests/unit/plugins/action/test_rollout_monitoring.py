@@ -168,6 +168,24 @@ def test_watch_begins_judges_and_never_passes_without_data(tmp_path: Path, serve
     assert wrong["failed"] and "started_seconds" in wrong["msg"]
 
 
+def test_watch_after_an_engine_without_metrics_takes_what_the_gateways_tell(tmp_path: Path, server: Server) -> None:
+    server.series = {name: series for name, series in live().items() if name.startswith("haproxy_")}
+    since = time.time() - 45
+    ollama = {"engine": "ollama", "engine_version": "0.32.15", "model": "tiny"}
+    begun, passed, unknown = run(
+        tmp_path,
+        [
+            watch(server.url, "begin", previous=ollama),
+            watch(server.url, "judge", started_seconds=since, requests_seen=10, previous=ollama),
+            watch(server.url, "begin"),
+        ],
+    )
+    assert begun["verdict"]["verdict"] == "pass"
+    assert passed["verdict"]["verdict"] == "pass" and passed["figures"]["release_label"] == "unknown"
+    assert any("since ollama has no metrics" in note for note in passed["notes"])
+    assert unknown["verdict"]["verdict"] == "inconclusive" and "up{" in unknown["msg"]
+
+
 def test_watch_fails_what_prometheus_saw_fail(tmp_path: Path, server: Server) -> None:
     server.series = live(failed=5)
     (found,) = run(tmp_path, [watch(server.url, "judge", started_seconds=time.time() - 45)])
@@ -229,10 +247,11 @@ def test_metric_contract_is_worked_out_here_and_held_against_the_page_there(tmp_
     (good,) = run(tmp_path, [contract()])
     assert good["verdict"]["verdict"] == "pass" and good["measured"], good
     server.metrics = server.metrics.replace("llamacpp:requests_deferred", "llamacpp:requests_waiting")
-    bad, failing, no_metrics, away, unknown = run(
+    bad, newer, failing, no_metrics, away, unknown = run(
         tmp_path,
         [
             contract(),
+            contract(instance={"engine_version": "0.99.0"}),
             contract(fail_unless_pass=True),
             contract(instance={"engine": "ollama", "engine_version": "0.32.15"}),
             contract(url=NOBODY),
@@ -242,6 +261,7 @@ def test_metric_contract_is_worked_out_here_and_held_against_the_page_there(tmp_
     assert bad["verdict"]["verdict"] == "fail" and not bad["failed"]
     assert "llamacpp:requests_deferred" in bad["verdict"]["summary"]
     assert "called llamacpp:requests_waiting" in bad["verdict"]["summary"]
+    assert newer["verdict"]["verdict"] == "inconclusive" and "llamacpp 0.99.0" in newer["verdict"]["summary"]
     assert failing["failed"] and failing["msg"] == bad["verdict"]["summary"]
     assert no_metrics["verdict"]["verdict"] == "pass" and not no_metrics["measured"]
     assert away["verdict"]["verdict"] == "error" and not away["failed"]
@@ -262,14 +282,14 @@ def test_marks_are_written_where_there_is_a_directory_and_never_fail(tmp_path: P
         tmp_path,
         [
             mark(place),
-            mark(place, ended_seconds=9, outcome="completed", playbook="rollback"),
+            mark(place, ended_seconds=9, outcome="completed", playbook="rollback", pools=["chat"]),
             mark(tmp_path / "none"),
             mark(blocked),
             mark(place, ended_seconds=9),
         ],
     )
     assert begun["changed"] and ended["changed"]
-    assert 'outcome="completed"' in (place / "local_llm_rollout.prom").read_text(encoding="utf-8")
+    assert 'outcome="completed",pool="chat"' in (place / "local_llm_rollout.prom").read_text(encoding="utf-8")
     assert not missing["changed"] and missing["path"] is None and "no node_exporter" in missing["detail"]
     assert not full["failed"] and full["path"] is None and "cannot be written" in full["detail"]
     assert half["failed"] and "outcome" in half["msg"]

@@ -31,6 +31,13 @@ def test_begin_and_end_are_metrics_with_their_labels() -> None:
     assert (ended.name, dict(ended.labels)) == (ENDED, {"rollout_id": "r1", "outcome": 'a"b\\c\nd'})
 
 
+def test_every_pool_that_changes_has_its_series() -> None:
+    samples = parse_metrics(mark_text("r1", "upgrade", 1, 2, "completed", ["code", "chat", "chat"]))
+    assert [(one.name, dict(one.labels).get("pool")) for one in samples] == [
+        (STARTED, "chat"), (STARTED, "code"), (ENDED, "chat"), (ENDED, "code"),
+    ]  # fmt: skip
+
+
 def test_the_file_holds_the_last_rollout_and_can_be_read_by_the_exporter(tmp_path: Path) -> None:
     assert write_mark(str(tmp_path), mark_text("r1", "upgrade", 1))
     assert write_mark(str(tmp_path), mark_text("r2", "rollback", 2))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.local_llm.ops.plugins.plugin_utils._live_queries import Watched, queries, watched
 from ansible_collections.local_llm.ops.plugins.plugin_utils._live_watch import (
-    Watched,
     chance_of_late,
     error_verdict,
     gaps,
@@ -20,8 +20,6 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._live_watch import (
     joined,
     judge_live,
     presence_verdict,
-    queries,
-    watched,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import Series
 from ansible_collections.local_llm.ops.plugins.plugin_utils._rollout_alerts import QUERIES
@@ -101,6 +99,40 @@ def test_no_query_may_be_without_an_answer(engine: str) -> None:
             result = judged(answers, engine)
             assert result["verdict"]["verdict"] == "inconclusive", name
             assert "no series" in result["verdict"]["summary"]
+
+
+OLLAMA = {"engine": "ollama", "engine_version": "0.32.15"}
+
+
+def after(previous: dict[str, Any]) -> Watched:
+    return watched("gpu1", an_instance("vllm"), RELEASE, ("gw1",), {}, {}, previous)
+
+
+def test_after_an_engine_without_metrics_the_gateways_decide_and_the_journal_says_so() -> None:
+    at_gateways = {name: listed for name, listed in good().items() if name in ("answers", "broken_off")}
+    assert presence_verdict(after(OLLAMA), at_gateways)["verdict"] == "pass"
+    result = judged(at_gateways, watch=after(OLLAMA))
+    assert result["verdict"]["verdict"] == "pass", result
+    assert any("no target of it before the rollout has ended, since ollama" in note for note in result["notes"])
+    bad = judged({**at_gateways, "answers": [gateway("2xx", 10), gateway("5xx", 1)]}, watch=after(OLLAMA))
+    assert bad["verdict"]["verdict"] == "fail"
+    for name in at_gateways:
+        assert judged({**at_gateways, name: []}, watch=after(OLLAMA))["verdict"]["verdict"] == "inconclusive", name
+
+
+@pytest.mark.parametrize(
+    "previous", [{}, {"engine": "llamacpp", "engine_version": "0.7.0"}, {"engine": "vllm", "engine_version": "0.99.0"}]
+)
+def test_only_an_engine_without_metrics_excuses_a_missing_target(previous: dict[str, Any]) -> None:
+    at_gateways = {name: listed for name, listed in good().items() if name in ("answers", "broken_off")}
+    assert presence_verdict(after(previous), at_gateways)["verdict"] == "inconclusive"
+    assert judged(at_gateways, watch=after(previous))["verdict"]["verdict"] == "inconclusive"
+
+
+def test_a_target_that_is_there_all_the_same_must_tell_everything() -> None:
+    assert judged(good(), watch=after(OLLAMA))["verdict"]["verdict"] == "pass"
+    partly = {**good(), "waiting": []}
+    assert judged(partly, watch=after(OLLAMA))["verdict"]["verdict"] == "inconclusive"
 
 
 @pytest.mark.parametrize("engine", ["vllm", "llamacpp", "ollama"])

@@ -20,6 +20,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._metric_contract imp
     other_names,
     required_series,
     selectors,
+    unknown_version,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_buckets import le_text
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_fleet import RulesError
@@ -99,6 +100,29 @@ def test_a_renamed_metric_fails_and_is_named(engine: str, name: str, now: str, t
     assert verdict["verdict"] == "fail" and name in verdict["summary"] and told in verdict["summary"]
 
 
+def test_what_is_missing_in_a_version_that_nobody_knows_proves_nothing_and_is_no_pass() -> None:
+    instance = an_instance("vllm", engine_version="0.99.0")
+    unknown = unknown_version(instance)
+    assert unknown == "vllm 0.99.0"
+    required = required_series(instance)
+    text = page("vllm").replace("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
+    found = contract_findings(required, text, unknown)
+    assert {item["status"] for item in found} == {"ok", "warn"}
+    verdict = contract_verdict(found, unknown)
+    assert verdict["verdict"] == "inconclusive"
+    assert {reason["status"] for reason in verdict["reasons"]} == {"pass", "inconclusive"}
+    for words in ("slo_metrics.yml does not know vllm 0.99.0", "vllm:gpu_cache_usage_perc", "A person decides"):
+        assert words in verdict["summary"]
+    assert contract_verdict(contract_findings(required, page("vllm"), unknown), unknown)["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("engine", "version"), [("vllm", "0.32.0"), ("vllm", "0.15.0"), ("llamacpp", "0.7.0-renamed"), ("none", "1")]
+)
+def test_a_version_that_is_known_is_no_excuse(engine: str, version: str) -> None:
+    assert unknown_version({"engine": engine, "engine_version": version}) == ""
+
+
 def test_a_name_that_rules_read_already_is_not_offered_as_the_new_one() -> None:
     text = page("llamacpp").replace("llamacpp:requests_deferred", "x:y")
     (told,) = missing(required_series(an_instance("llamacpp")), text).values()
@@ -159,3 +183,5 @@ def test_a_page_that_is_refused_fails_and_a_silent_engine_halts() -> None:
     assert no_page_verdict("http://h:1", "status 404", True)["verdict"] == "fail"
     silent = no_page_verdict("http://h:1", "no complete answer within 10.0 s", False)
     assert silent["verdict"] == "error" and "within 10.0 s" in silent["summary"]
+    moved = no_page_verdict("http://h:1", "status 404", True, "vllm 0.99.0")
+    assert moved["verdict"] == "inconclusive" and "vllm 0.99.0" in moved["summary"]

@@ -24,6 +24,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._monitoring_config i
     check_access,
     inhibit_rules,
     prometheus_config,
+    whole_access,
 )
 
 ROOT = Path(__file__).parents[4]
@@ -67,6 +68,28 @@ def test_secrets_stand_in_files_of_their_own() -> None:
 def test_tls_is_asked_for_only_where_it_is_wanted() -> None:
     assert job("local_llm_node")["tls_config"] == {"ca_file": "/etc/x/secrets/local_llm_node.ca", "server_name": "x"}
     assert "scheme" not in job("local_llm_gateway")
+
+
+def test_prometheus_reaches_itself_and_its_alertmanager_as_they_want_it() -> None:
+    own = {"scheme": "https", "ca": "PEM", "username": "u", "password": "o-secret"}
+    (told,) = prometheus_config({**SETTINGS, "own_access": own}, "/etc/x")["alerting"]["alertmanagers"]
+    assert told == {
+        "scheme": "https",
+        "tls_config": {"ca_file": "/etc/x/secrets/local_llm_alertmanager.ca"},
+        "basic_auth": {"username": "u", "password_file": "/etc/x/secrets/local_llm_alertmanager.password"},
+        "static_configs": [{"targets": ["192.0.2.6:9093"]}],
+    }
+    assert job("local_llm_prometheus", own_access=own)["basic_auth"]["username"] == "u"
+    files = access_files(whole_access({**SETTINGS, "own_access": own}))
+    assert files["local_llm_alertmanager.password"] == files["local_llm_prometheus.password"] == "o-secret"
+    assert "local_llm_gateway.password" not in files
+
+
+def test_access_of_a_job_comes_before_what_holds_for_both() -> None:
+    given = {"access": {"alertmanager": {"username": "v", "password": "q"}}, "own_access": {"scheme": "https"}}
+    assert whole_access(given)["alertmanager"] == {"username": "v", "password": "q"}
+    assert whole_access(given)["prometheus"] == {"scheme": "https"}
+    assert whole_access({}) == {}
 
 
 @pytest.mark.parametrize(

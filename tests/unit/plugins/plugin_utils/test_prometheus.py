@@ -45,7 +45,8 @@ BAD = [
     (Answer(200, b'{"status":"success","data":{"resultType":"streams","result":[]}}'), "something else than series"),
     (Answer(200, b'{"status":"success"}'), "something else than series"),
     (Answer(200, b'{"status":"success","data":{"resultType":"vector","result":[1]}}'), "something else than series"),
-    (Answer(401, b""), "answers 401: nothing"),
+    (Answer(401, b""), "answers 401: it wants another name or password; set local_llm_prometheus_user"),
+    (Answer(500, b""), "answers 500: nothing"),
 ]
 
 
@@ -67,3 +68,21 @@ def test_headers_go_along_and_a_broken_one_is_refused() -> None:
 
 def test_a_text_is_quoted_as_promql_reads_it() -> None:
     assert quoted('a"b\\c') == '"a\\"b\\\\c"'
+
+
+def test_a_name_and_a_password_become_a_header_and_half_of_them_is_refused() -> None:
+    arguments: dict[str, Any] = {
+        "url": "https://mon1:9090", "ca_path": None, "headers": {}, "url_username": "rossi",
+    }  # fmt: skip
+    endpoint = open_server({**arguments, "url_password": "p:ä"}, "local_llm_prometheus_url")
+    assert endpoint.secure and endpoint.headers == (("Authorization", "Basic cm9zc2k6cDrDpA=="),)
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
+        ({}, "belong together"),
+        ({"url_password": "p-secret", "url_username": ""}, "belong together"),
+        ({"url_password": "p-secret", "headers": {"authorization": "Bearer x"}}, "give one of them"),
+        ({"url_password": "p-secret", "url_username": "a:b"}, "colon"),
+    )
+    for wrong, told in cases:
+        with pytest.raises(PrometheusError, match=told) as caught:
+            open_server({**arguments, **wrong}, "local_llm_prometheus_url")
+        assert "p-secret" not in str(caught.value)

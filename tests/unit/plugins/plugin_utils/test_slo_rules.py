@@ -239,3 +239,22 @@ def test_the_same_fleet_gives_the_same_text_and_the_text_is_what_the_rules_say()
     first, second = compile_rules(a_fleet()), compile_rules(dict(reversed(a_fleet().items())))
     assert first["rules_yaml"] == second["rules_yaml"]
     assert yaml.safe_load(first["rules_yaml"]) == first["rules"]
+
+
+def test_limits_of_tiers_are_series_with_a_pools_own_ones_and_without_those_that_are_left_out(tmp_path: Path) -> None:
+    pools = {"chat": {"slo": {"queue_depth_max": 3, "availability_min_percent": 99.95}}}
+    tiers = {"own": {"error_rate_max_percent": 1}}
+    fleet = {"gpu1": [an_instance(), an_instance(name="x", pool="x", slo_tier="own")]}
+    made = compile_rules(fleet, pools, tiers)
+    found = {
+        (rule["labels"]["pool"], rule["labels"]["tier"], rule["labels"]["limit"]): rule["expr"]
+        for rule in rules_of(made)
+        if rule.get("record") == "local_llm:tier_limit"
+    }
+    assert found["chat", "enhanced", "queue_depth_max"] == "vector(3)"
+    assert found["chat", "enhanced", "availability_min_percent"] == "vector(99.95)"
+    assert found["chat", "enhanced", "ttft_p95_max_seconds"] == "vector(1)"
+    assert [key for key in found if key[0] == "x"] == [("x", "own", "error_rate_max_percent")]
+    made["rules_yaml"] = made["rules_yaml"].replace("vector(99.95)", "vector(99.9)")
+    tried = promtool("test", "rules", write_made(made, tmp_path)[1])
+    assert tried.returncode != 0 and "local_llm:tier_limit" in tried.stdout + tried.stderr

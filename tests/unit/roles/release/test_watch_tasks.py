@@ -133,3 +133,35 @@ def test_without_addresses_nobody_is_asked() -> None:
                 assert "_release_prometheus_url | length > 0" in conditions, task["name"]
             if what == "silence.yml":
                 assert "_release_alertmanager_url | length > 0" in conditions, task["name"]
+
+
+def test_the_watch_knows_the_release_before_only_where_it_was_committed(tmp_path: Path) -> None:
+    (asked,) = [task for task in load("watch_prometheus.yml") if "local_llm.ops.rollout_watch" in task]
+    given = asked["local_llm.ops.rollout_watch"]["previous"]
+    before = {"engine": "ollama", "engine_version": "0.32.15"}
+    entries = {
+        "upgrade": {"armed": False, "previous_description": before},
+        "resume": {"armed": True, "previous_description": before},
+        "carried": {"armed": False, "previous_description": None},
+    }
+    tasks = [
+        {
+            "ansible.builtin.copy": {"content": "{{ handed | to_json }}", "dest": str(tmp_path / name), "mode": "0600"},
+            "vars": {"_release_instance": entry, "handed": given},
+        }
+        for name, entry in entries.items()
+    ]
+    run(tmp_path, tasks)
+    found = {name: json.loads((tmp_path / name).read_text(encoding="utf-8")) for name in entries}
+    assert found == {"upgrade": before, "resume": {}, "carried": {}}
+
+
+def test_the_mark_names_the_pools_that_change(tmp_path: Path) -> None:
+    given = load("mark.yml")[0]["local_llm.ops.rollout_mark"]["pools"]
+    hosts = {
+        "gpu1": {"chat": {"pool": "chat", "action": "upgrade"}, "code": {"pool": "code", "action": "none"}},
+        "gpu2": {"chat": {"pool": "chat", "action": "resume"}, "batch": {"pool": "batch", "action": "rollback"}},
+    }
+    copy = {"content": "{{ handed | to_json }}", "dest": str(tmp_path / "pools"), "mode": "0600"}
+    run(tmp_path, [{"ansible.builtin.copy": copy, "vars": {"handed": given}}], _release_plan={"hosts": hosts})
+    assert json.loads((tmp_path / "pools").read_text(encoding="utf-8")) == ["batch", "chat"]
