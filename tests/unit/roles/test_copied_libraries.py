@@ -70,15 +70,6 @@ def test_the_agent_needs_next_to_nothing() -> None:
     assert needed == {"_remedy/__init__.py", "_remedy/_service.py"}
 
 
-def test_every_directory_of_the_copied_library_is_made() -> None:
-    listed = yaml.safe_load((ROOT / "roles/remediation/vars/main.yml").read_text(encoding="utf-8"))[
-        "__remediation_modules"
-    ]
-    tasks = (ROOT / "roles/remediation/tasks/present.yml").read_text(encoding="utf-8")
-    for directory in {name.partition("/")[0] for name in listed if "/" in name}:
-        assert f"__remediation_library_package }}}}/{directory}" in tasks
-
-
 def test_the_fake_release_of_the_lab_has_the_id_of_its_description() -> None:
     made = yaml.safe_load((ROOT / "tests/remediation/release.yml").read_text(encoding="utf-8"))
     assert read_release_text(made["fake_release_json"], made["fake_release_id"])["engine"] == "llamacpp"
