@@ -142,6 +142,9 @@ def test_slow_faults_at_one_time_are_told_each_by_its_name(calm: Watched, tmp_pa
     try:
         size = f'node_filesystem_size_bytes{{host="gpu2",mountpoint="{place}"}}'
         wait_for("the exporter sees the disk", lambda: calm.fleet.query(size), DEADLINE_SECONDS)
+        # A series that is new tells of an XID only when somebody looked before.
+        looked = f'up{{job="local_llm_gpu",host="gpu1"}} offset {XID_TOLD_SECONDS:.0f}s == 1'
+        wait_for("the GPUs to have been looked at for long enough", lambda: calm.fleet.query(looked), 120)
         full = Fault(
             "LocalLlmHostDiskFull",
             {"host": "gpu2", "mountpoint": place},
