@@ -36,14 +36,12 @@ def empty(watched: Watched) -> list[str]:
 
 
 def test_the_conditions_are_those_of_the_list() -> None:
-    assert HOLDS <= LIST["conditions"].keys()
+    assert LIST["conditions"].keys() >= HOLDS
 
 
 def test_every_panel_shows_data_while_a_load_runs(watched: Watched, upgraded: Upgraded, tmp_path: Path) -> None:
     fleet, place = watched.fleet, "/srv/panels"
-    fleet.fake_gpu(
-        "gpu2", "log", "NVRM: Xid (PCI:0000:3b:00): 31, pid=1, name=llama-server, MMU Fault: ENGINE GRAPHICS"
-    )
+    fleet.fake_gpu("gpu2", "log", XID)
     fleet.shell("gpu2", f"mkdir -p {place}")
     disk = HostDisk(fleet, "gpu2", place, tmp_path / "disk.img", 16)
     disk.attach()
