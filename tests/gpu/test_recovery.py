@@ -7,31 +7,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 from fleet import Client
-from gpu_fleet import GpuFleet, healthy, with_faults
+from gpu_fleet import GpuFleet, with_faults
 from rollouts import HOSTS, gateway_servers
 from waiting import wait_for
 
+pytestmark = pytest.mark.usefixtures("restored")
 MEND = ("-e", "remediate=true")
-
-
-@pytest.fixture(autouse=True)
-def all_healthy(fleet: GpuFleet) -> Iterator[None]:
-    fleet.give(**dict.fromkeys(HOSTS, healthy()))
-    yield
-    fleet.give(**dict.fromkeys(HOSTS, healthy()))
-    done = fleet.playbook("start")
-    assert done.code == 0, done.output[-3000:]
-
-
-@pytest.fixture
-def client(fleet: GpuFleet) -> Iterator[Client]:
-    with fleet.client(rate=10) as it:
-        it.wait_answered(10)
-        yield it
 
 
 def servers(fleet: GpuFleet) -> dict[str, str]:

@@ -6,31 +6,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from fleet import Client
 from gpu_fleet import GpuFleet, healthy, with_faults
 from rollouts import HOSTS, Rollout, gateway_servers, journal
 
+pytestmark = pytest.mark.usefixtures("restored")
 XID_31 = "NVRM: Xid (PCI:0000:18:00): 31, pid=1, name=llama-server, MMU Fault: ENGINE GRAPHICS"
 XID_79 = "NVRM: Xid (PCI:0000:18:00): 79, pid=1234, name=llama-server, GPU has fallen off the bus."
-
-
-@pytest.fixture(autouse=True)
-def all_healthy(fleet: GpuFleet) -> Iterator[None]:
-    fleet.give(**dict.fromkeys(HOSTS, healthy()))
-    yield
-    fleet.give(**dict.fromkeys(HOSTS, healthy()))
-    done = fleet.playbook("start")
-    assert done.code == 0, done.output[-3000:]
-
-
-@pytest.fixture
-def client(fleet: GpuFleet) -> Iterator[Client]:
-    with fleet.client(rate=10) as it:
-        it.wait_answered(10)
-        yield it
 
 
 @pytest.fixture

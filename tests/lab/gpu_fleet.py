@@ -26,8 +26,22 @@ STATE = "/var/lib/local_llm/health"
 Scenario = dict[str, str]
 
 
-class GpuFleet(Fleet):
-    """A fleet with fake GPUs."""
+class FakeGpus(Fleet):
+    """A fleet whose hosts can be given fake GPUs."""
+
+    def give(self, **hosts: Scenario) -> None:
+        """Give hosts fake GPUs of a scenario, with no memory of earlier findings."""
+        for host in hosts:
+            self.shell(host, f"rm -rf {STATE}")
+        install_on_lab_host.install(self.name, hosts)
+
+    def fake_gpu(self, host: str, *arguments: str) -> None:
+        """Change the fake GPUs of a host, as the command fake-gpu does."""
+        install_on_lab_host.fake_gpu(self.name, [host], *arguments)
+
+
+class GpuFleet(FakeGpus):
+    """A fleet with fake GPUs whose health is looked after."""
 
     @property
     def health_root(self) -> Path:
@@ -42,16 +56,6 @@ class GpuFleet(Fleet):
     def variables(self) -> dict[str, Any]:
         """Return the variables of these tests, to change some of them."""
         return dict(yaml.safe_load((HERE / "variables.yml").read_text(encoding="utf-8")))
-
-    def give(self, **hosts: Scenario) -> None:
-        """Give hosts fake GPUs of a scenario, with no memory of earlier findings."""
-        for host in hosts:
-            self.shell(host, f"rm -rf {STATE}")
-        install_on_lab_host.install(self.name, hosts)
-
-    def fake_gpu(self, host: str, *arguments: str) -> None:
-        """Change the fake GPUs of a host, as the command fake-gpu does."""
-        install_on_lab_host.fake_gpu(self.name, [host], *arguments)
 
     def health(self, *extra: str) -> tuple[PlaybookRun, dict[str, Any]]:
         """Run the playbook health; return the run and the document that it wrote, by host."""

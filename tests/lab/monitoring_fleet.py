@@ -18,12 +18,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from fleet import Fleet
+from gpu_fleet import FakeGpus, Scenario, healthy
+
+from ansible_collections.local_llm.ops.tests.fakes.nvml import scenarios
 
 HERE = Path(__file__).resolve().parents[1] / "monitoring"
 LAB = os.environ.get("LOCAL_LLM_TEST_LAB", "monitoring")
 KEEP = os.environ.get("LOCAL_LLM_KEEP_LAB", "") != ""
 LAB_HOSTS = ("gw1=bookworm", "gpu1=trixie", "gpu2=bookworm", "mon1=bookworm:monitoring")
+SERVING = ("gpu1", "gpu2")
+GPU_PROFILES = {"gpu1": "hgx_h100_8", "gpu2": "l4_1"}
+# What the profiles do not say, so that panels have something to show: a card that works, bytes sent and received over
+# PCIe and NVLink (fields of NVML by number), a little memory of a process that has ended, and some of one that has not.
+AT_WORK = {
+    "utilization.gpu": 60,
+    **{f"field.{number}": 1 << 30 for number in (197, 198)},
+    **{f"field.{number}": 1 << 20 for number in (138, 139)},
+}
+PROCESSES = {"process.0": "compute 999999 8192", "process.1": "compute 1 4096"}
 
 # What lab hosts tell of the machine that they share, which is busy with these tests: that is no fault of the fleet.
 SHARED_MACHINE = {
@@ -90,8 +102,14 @@ class Webhook:
         return None
 
 
-class MonitoringFleet(Fleet):
-    """A fleet with a monitoring host."""
+def at_work(profile: str) -> Scenario:
+    """Return healthy hardware that is in use."""
+    found: Scenario = scenarios.gpu_change(healthy(profile), None, AT_WORK)
+    return scenarios.gpu_change(found, 0, PROCESSES)
+
+
+class MonitoringFleet(FakeGpus):
+    """A fleet with a monitoring host and fake GPUs."""
 
     webhook_url = "http://127.0.0.1:9/nobody"
 
@@ -116,6 +134,10 @@ class MonitoringFleet(Fleet):
         """Return the one value of an expression."""
         (found,) = self.query(expression)
         return float(found["value"][1])
+
+    def current_releases(self) -> dict[str, str]:
+        """Return {host: the release that it runs}."""
+        return {host: str(state["current"]) for host, state in self.releases().items()}
 
     def all_answer(self) -> bool:
         """Tell whether every target that is known was scraped, and answered."""
@@ -161,3 +183,11 @@ class Watched:
     def unexpected(self, *expected: str, since: float) -> set[str]:
         """Return the names of alerts that came since then and are neither expected nor of the machine below."""
         return {one.name for one in self.webhook.told(since)} - set(expected) - SHARED_MACHINE.keys()
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """An upgrade of the watched fleet: the releases by host before it and after it."""
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]

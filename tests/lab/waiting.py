@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Return the condition's first true value; fail, naming what was awaited, when the time is over."""
+def wait_for(what: str | Callable[[], str], condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Return the condition's first true value; fail, naming what was awaited, when the time is over.
+
+    what: a function is called at the end of the time, so that it can say how things stand then.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
         time.sleep(0.3)
-    pytest.fail(f"Not within {seconds:.0f} s: {what}")
+    pytest.fail(f"Not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")

@@ -1,14 +1,14 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet that serves and is watched: one gateway, two hosts with llama-server, one monitoring host."""
+"""A fleet that serves and is watched: a gateway, two hosts with llama-server and fake GPUs, a monitoring host."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from monitoring_fleet import KEEP, LAB, LAB_HOSTS, MonitoringFleet, Watched
+from monitoring_fleet import GPU_PROFILES, KEEP, LAB, LAB_HOSTS, MonitoringFleet, Upgraded, Watched, at_work
 from waiting import wait_for
 
 
@@ -17,6 +17,7 @@ def watched() -> Iterator[Watched]:
     """Built once for all tests here; a time scale of 12 holds."""
     fleet = MonitoringFleet(LAB)
     fleet.up(LAB_HOSTS)
+    fleet.give(**{host: at_work(profile) for host, profile in GPU_PROFILES.items()})
     with fleet.receiver() as webhook:
         for playbook in ("site", "monitoring"):
             done = fleet.playbook(playbook)
@@ -26,6 +27,15 @@ def watched() -> Iterator[Watched]:
         yield it
     if not KEEP:
         fleet.lab_command("down")
+
+
+@pytest.fixture(scope="session")
+def upgraded(watched: Watched) -> Upgraded:
+    """One good upgrade of the fleet, while it is watched."""
+    before = watched.fleet.current_releases()
+    done = watched.fleet.upgrade("good")
+    assert done.code == 0, done.output[-6000:]
+    return Upgraded(before, watched.fleet.current_releases())
 
 
 @pytest.fixture
