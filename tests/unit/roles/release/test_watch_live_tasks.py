@@ -50,9 +50,7 @@ def watch(place: Path, *answers: dict[str, Any], limit_percent: float = 1) -> tu
     text = MODULE.format(answers=str(place / "answers.json"), log=str(place / "calls.log"))
     (place / "library" / "gateway_info.py").write_text(text, encoding="utf-8")
     tasks = (ROLE / "tasks" / "watch_live.yml").read_text(encoding="utf-8")
-    (place / "watch_live.yml").write_text(
-        tasks.replace("local_llm.ops.gateway_info", "gateway_info"), encoding="utf-8"
-    )
+    (place / "watch_live.yml").write_text(tasks.replace("local_llm.ops.gateway_info", "gateway_info"), encoding="utf-8")
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text(encoding="utf-8"))
     variables = {
         **defaults,
@@ -74,7 +72,7 @@ def watch(place: Path, *answers: dict[str, Any], limit_percent: float = 1) -> tu
     done = subprocess.run(
         [*command, str(place / "play.json")], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
-    lines = read_journal(place / "rollout").lines if (place / "rollout").exists() else []
+    lines = list(read_journal(place / "rollout").lines) if (place / "rollout").exists() else []
     return done.returncode, " ".join((done.stdout + done.stderr).split()), lines
 
 
