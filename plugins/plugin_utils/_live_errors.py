@@ -12,9 +12,9 @@ of the watches. Controller only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import exp, lgamma, log, log1p
+
+from ansible_collections.local_llm.ops.plugins.module_utils._chance import chance_of, chance_of_parts
 
 FALSE_ALARM = 0.005
 # One failed request proves nothing, however few are allowed.
@@ -71,62 +71,14 @@ def judge_errors(server: Counts, others: Counts, limit_percent: float, rare: flo
     compared = others.bad > 0 and others.all >= LEAST_OTHERS
     if compared:
         told += f"; at the others {others.bad} of {others.all} failed"
-    chance = tail(server.bad, server.all, limit)
-    alike = tail_of_parts(server, others) if compared else 0.0
+    chance = chance_of(server.bad, server.all, limit)
+    alike = chance_of_parts(server.bad, server.all, others.bad, others.all) if compared else 0.0
     seen = f"; by chance that is seen in {_of_100(max(chance, alike))} of 100 watches"
     if server.bad < LEAST_BAD or chance >= rare:
         return Judged("few", f"{told}: too few to tell it from chance", chance)
     if alike >= rare:
         return Judged("like_others", f"{told}{seen}: it is not told from the others", alike)
     return Judged("fail", told + seen, max(chance, alike))
-
-
-def tail(bad: int, requests: int, share: float) -> float:
-    """Return the chance of at least so many bad requests where each is bad with this chance.
-
-    1.0 where so many are no more than expected.
-    """
-    if bad <= requests * share:
-        return 1.0
-    if share <= 0:
-        return 0.0
-    first = _log_choose(requests, bad) + bad * log(share) + (requests - bad) * log1p(-share)
-    odds = share / (1 - share)
-    return _add_up(first, bad, requests, lambda count: (requests - count) / (count + 1) * odds)
-
-
-def tail_of_parts(server: Counts, others: Counts) -> float:
-    """Return the chance of at least so many bad requests at the server, were it like the others.
-
-    All bad ones dealt out to all requests at random (Fisher's exact test, one-sided): it knows how little a few requests
-    of the others tell. 1.0 where the server does no worse.
-    """
-    requests, bad = server.all + others.all, server.bad + others.bad
-    if server.share <= others.share:
-        return 1.0
-    first = (
-        _log_choose(bad, server.bad)
-        + _log_choose(requests - bad, server.all - server.bad)
-        - _log_choose(requests, server.all)
-    )
-    rest = requests - bad - server.all
-    last = min(bad, server.all)
-    return _add_up(first, server.bad, last, lambda n: (bad - n) * (server.all - n) / ((n + 1) * (rest + n + 1)))
-
-
-def _add_up(first: float, start: int, last: int, ratio: Callable[[int], float]) -> float:
-    """Return the sum of terms from the logarithm of the first; each is the one before it times ratio(its number)."""
-    term = total = exp(first)
-    for count in range(start, last):
-        term *= ratio(count)
-        total += term
-        if term < 1e-16 * total:
-            break
-    return min(1.0, total)
-
-
-def _log_choose(total: int, chosen: int) -> float:
-    return lgamma(total + 1) - lgamma(chosen + 1) - lgamma(total - chosen + 1)
 
 
 def _percent(share: float) -> str:

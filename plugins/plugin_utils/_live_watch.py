@@ -16,12 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.local_llm.ops.plugins.plugin_utils._live_errors import (
-    FALSE_ALARM,
-    Counts,
-    judge_errors,
-    tail,
-)
+from ansible_collections.local_llm.ops.plugins.module_utils._chance import chance_of
+from ansible_collections.local_llm.ops.plugins.plugin_utils._live_errors import FALSE_ALARM, Counts, judge_errors
 from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import Series, quoted
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_buckets import le_text, neighbours
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo_rules_fleet import Member, build_fleet
@@ -313,7 +309,7 @@ def _first_tokens(
     if not count:
         notes.append("time to first token: no request came, so there is nothing to judge")
         return []
-    chance = tail(late, round(count), LATE_SHARE)
+    chance = chance_of(late, round(count), LATE_SHARE)
     rule = (
         f"{late} of {count:.0f} first tokens came after {what.ttft_bound:g} s; 5 of 100 are allowed, and that many are "
         f"seen by chance in {100 * chance:.2g} of 100 watches"

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import random
-from fractions import Fraction
 from math import comb
 
 import pytest
@@ -16,40 +15,11 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._live_errors import 
     Counts,
     allowed_chance,
     judge_errors,
-    tail,
-    tail_of_parts,
 )
 
 LOOKS = 5
 QUIET = Counts(0, 0)
 FIRST = allowed_chance(1)
-
-
-def exact_tail(bad: int, requests: int, share: Fraction) -> float:
-    return float(sum(comb(requests, n) * share**n * (1 - share) ** (requests - n) for n in range(bad, requests + 1)))
-
-
-@pytest.mark.parametrize(("bad", "requests"), [(1, 1), (2, 10), (3, 10), (4, 10), (9, 60), (60, 60), (30, 400)])
-def test_the_binomial_tail_is_exact(bad: int, requests: int) -> None:
-    assert tail(bad, requests, 0.05) == pytest.approx(exact_tail(bad, requests, Fraction(1, 20)), rel=1e-9)
-
-
-def test_the_tail_is_one_where_so_many_are_expected_and_bears_busy_pools() -> None:
-    assert tail(0, 10, 0.05) == 1 and tail(5, 100, 0.05) == 1
-    assert tail(1, 10, 0.0) == 0
-    assert tail(600_000, 1_000_000, 0.5) == 0
-    assert 0.1 < tail(50_200, 1_000_000, 0.05) < 0.25
-
-
-@pytest.mark.parametrize(("server", "others"), [((3, 20), (2, 80)), ((2, 10), (1, 10)), ((20, 20), (1, 2))])
-def test_the_chance_of_a_share_like_theirs_is_fishers(server: tuple[int, int], others: tuple[int, int]) -> None:
-    (bad, requests), (their_bad, theirs) = server, others
-    all_bad, everything = bad + their_bad, requests + theirs
-    ways = sum(
-        comb(all_bad, n) * comb(everything - all_bad, requests - n) for n in range(bad, min(all_bad, requests) + 1)
-    )
-    found = tail_of_parts(Counts(requests, bad), Counts(theirs, their_bad))
-    assert found == pytest.approx(ways / comb(everything, requests), rel=1e-9)
 
 
 @pytest.mark.parametrize(
