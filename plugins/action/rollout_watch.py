@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction
+from ansible_collections.local_llm.ops.plugins.plugin_utils._live_errors import Counts
 from ansible_collections.local_llm.ops.plugins.plugin_utils._live_queries import Watched, queries, watched
 from ansible_collections.local_llm.ops.plugins.plugin_utils._live_watch import (
     LOOK_BACK_SECONDS,
@@ -47,6 +48,11 @@ class ActionModule(ControllerAction):
         "slo_tiers": {"type": "dict", "default": {}},
         "started_seconds": {"type": "float"},
         "requests_seen": {"type": "int", "default": 0},
+        "others_seen": {
+            "type": "dict",
+            "default": {},
+            "options": {"requests": {"type": "int", "default": 0}, "failed": {"type": "int", "default": 0}},
+        },
         "wait_seconds": {"type": "float", "default": 120.0},
     }
 
@@ -105,7 +111,9 @@ def _judge(what: Watched, ask: Ask, arguments: dict[str, Any]) -> dict[str, Any]
                 return {"verdict": error_verdict(str(error))}
         else:
             if over or not gaps(what, answers, started, ended):
-                return judge_live(what, answers, started, ended, arguments["requests_seen"])
+                seen = arguments["others_seen"]
+                others = Counts(seen.get("requests") or 0, seen.get("failed") or 0)
+                return judge_live(what, answers, started, ended, arguments["requests_seen"], others)
         time.sleep(POLL_SECONDS)
 
 

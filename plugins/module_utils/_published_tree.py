@@ -27,6 +27,10 @@ class TreeError(Exception):
     """A directory that must not be used as it is. The text names the path, what was found and the fix."""
 
 
+class WrongFileError(TreeError):
+    """A whole file came and is another one."""
+
+
 def sha256_file(path: str, pace: Callable[[int], None] | None = None) -> str:
     """Return the SHA-256 of a file as 64 hex digits. pace is called with the size of every block and may wait."""
     digest = hashlib.sha256()

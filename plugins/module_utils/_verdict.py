@@ -14,12 +14,12 @@ Order of the words: a known breach is a fail, whatever else is missing, because 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._validity import REASON_ALL_FAILED, REASON_GAVE_UP
+from ansible_collections.local_llm.ops.plugins.module_utils._chance import chance_of
 from ansible_collections.local_llm.ops.plugins.module_utils._evidence import (
     benchmark_problem,
     is_number,
@@ -226,22 +226,6 @@ def _judge_slo(benchmark: dict[str, Any], tier_name: str, tier: dict[str, Any]) 
 # One error in 150 requests is 0.7 percent, and a release that keeps a limit of 0.5 shows it in every second round. A
 # share over the limit is a fail where it is rarer than this for a release that just keeps it: small enough for 4 looks.
 TOO_RARE = 0.005
-
-
-def chance_of(count: int, issued: int, share: float) -> float:
-    """Return how likely `count` or more of `issued` requests are bad when each is with probability `share`."""
-    if count <= 0 or share >= 1:
-        return 1.0
-    if share <= 0:
-        return 0.0
-    fewer = sum(
-        math.exp(
-            math.lgamma(issued + 1) - math.lgamma(n + 1) - math.lgamma(issued - n + 1)
-            + n * math.log(share) + (issued - n) * math.log1p(-share)
-        )
-        for n in range(count)
-    )  # fmt: skip
-    return max(0.0, 1 - fewer)
 
 
 def only_late(verdict: dict[str, Any]) -> bool:

@@ -76,6 +76,11 @@ options:
     description: Whether to hash every published file again.
     type: bool
     default: false
+  controller_directory:
+    description:
+      - Directory of files by digest on the controller that the files were copied from.
+      - When one arrived with another SHA-256, the next run hashes these files there again and brings what is wrong anew.
+    type: path
 author:
   - local_llm.ops contributors (@local-llm-ops)
 """
@@ -139,6 +144,10 @@ manifest_sha256:
   description: SHA-256 over the canonical JSON of O(files); part of the release id.
   returned: when O(files) or O(manifest_sha256) is given
   type: str
+wrong_content:
+  description: Whether a whole file arrived and has another SHA-256.
+  returned: failure
+  type: bool
 hashed_files:
   description: How many files were hashed in this run.
   returned: always
@@ -155,6 +164,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import canonical_json, sha256_hex
 from ansible_collections.local_llm.ops.plugins.module_utils._published_tree import (
     TreeError,
+    WrongFileError,
     find_changes,
     make_directories,
     mark_checked,
@@ -266,7 +276,7 @@ def publish_files(incoming: str, path: str, params: dict[str, Any]) -> int:
         found = sha256_file(os.path.join(incoming, name))
         if found != wanted:
             os.unlink(os.path.join(incoming, name))
-            raise TreeError(
+            raise WrongFileError(
                 f"{label}: file {name!r} arrived with SHA-256 {found}, wanted is {wanted}. Nothing was published. "
                 "Check the file at its source, or correct the SHA-256 in local_llm_models."
             )
@@ -344,13 +354,14 @@ def main() -> None:
             "reserve_bytes": {"type": "int", "default": 1073741824},
             "quota_bytes": {"type": "int", "default": 0},
             "verify": {"type": "bool", "default": False},
+            "controller_directory": {"type": "path"},
         },
         supports_check_mode=True,
     )
     try:
         result = run(module.params, module.check_mode)
     except TreeError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), wrong_content=isinstance(error, WrongFileError))
     module.exit_json(**result)
 
 

@@ -13,6 +13,8 @@ version_added: 0.1.0
 description:
   - Reads errors at the gateway and, where the engine tells, errors, time to first token and queue inside the engine,
     from the moment at which the server was let in again, and holds them against the tier of the instance.
+  - Failed requests are judged as M(local_llm.ops.rollout_live_errors) does it, once at the gateway and once inside the
+    engine; both together blame a server that keeps its limit in at most 5 of 1000 watches.
   - Missing data is never a pass. A server or a gateway that Prometheus does not know, samples that are too old and an
     unknown series give V(inconclusive); a Prometheus that does not answer gives V(error).
   - After an engine without metrics (Ollama) Prometheus has no target of the server yet, because targets are written
@@ -67,12 +69,21 @@ options:
     description: Live requests that the gateways themselves counted meanwhile. Prometheus must have seen about as many.
     type: int
     default: 0
+  others_seen:
+    description: What the gateways counted meanwhile of the other servers of the pool. Where these fail too, a share of
+      failed requests like theirs is not blamed on the release.
+    type: dict
+    default: {}
+    suboptions:
+      requests: {description: Their requests., type: int, default: 0}
+      failed: {description: Those that failed., type: int, default: 0}
   wait_seconds:
     description: Longest wait for samples that are newer than the watch. Longer than the scrape interval, twice.
     type: float
     default: 120.0
 seealso:
   - module: local_llm.ops.gateway_info
+  - module: local_llm.ops.rollout_live_errors
   - module: local_llm.ops.rollout_verdict
 """
 

@@ -22,7 +22,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._canonical import ca
 def doubt(arguments: Mapping[str, Any], answer: dict[str, Any]) -> None:
     """Forget what the controller believed, after a task on a host that failed; its message says so.
 
-    arguments: those of the task, before the address of the controller was put in. answer: the module's result, changed.
+    arguments: those of model_artifact, before the address of the controller was put in, or of model_directory, which has
+    no source. answer: the module's result, changed.
     """
     if not answer.get("failed"):
         return
@@ -31,7 +32,7 @@ def doubt(arguments: Mapping[str, Any], answer: dict[str, Any]) -> None:
     if manifests:
         forget_stored(os.path.expanduser(str(manifests)), sha256_hex(canonical_json(files)))
     cache = arguments.get("controller_directory")
-    if arguments.get("source") == "controller" and cache and answer.get("wrong_content"):
+    if arguments.get("source", "controller") == "controller" and cache and answer.get("wrong_content"):
         root = os.path.expanduser(str(cache))
         for digest in files.values():
             unmark(root, digest)

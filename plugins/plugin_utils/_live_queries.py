@@ -63,7 +63,7 @@ def watched(
     limit, bound = pool.tier.get("ttft_p95_max_seconds"), None
     if limit is not None and "ttft" in member.metrics.signals:
         bound = neighbours(member.metrics.buckets[member.metrics.signals["ttft"].metric], limit)[1]
-    # At the gateway one error is enough; a tier may allow some.
+    # Without a limit of the tier no error is agreed.
     errors, queue = pool.tier.get("error_rate_max_percent"), pool.tier.get("queue_depth_max")
     return Watched(
         member,

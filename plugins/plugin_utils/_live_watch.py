@@ -12,9 +12,10 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from math import comb
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._chance import chance_of
+from ansible_collections.local_llm.ops.plugins.plugin_utils._live_errors import FALSE_ALARM, Counts, judge_errors
 from ansible_collections.local_llm.ops.plugins.plugin_utils._live_queries import AT_GATEWAY, Watched, queries
 from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import Series
 
@@ -22,8 +23,11 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._prometheus import S
 LOOK_BACK_SECONDS = 300
 # 95 of 100 requests must be in time; a release that just keeps that fails in fewer than 1 of 100 watches.
 LATE_SHARE, LATE_CHANCE = 0.05, 0.01
+# Asked once about the gateway and once about the engine: both together are wrong as often as all looks at the gateways.
+RARE = FALSE_ALARM / 2
 # Of fewer requests than this the gateway's count and the one of Prometheus are not held against each other.
 LEAST_COMPARED = 5
+NOBODY = Counts(0, 0)
 
 
 def gaps(what: Watched, answers: Mapping[str, Sequence[Series]], started: float, ended: float) -> list[str]:
@@ -49,10 +53,12 @@ def judge_live(
     started: float,
     ended: float,
     requests_seen: int = 0,
+    others: Counts = NOBODY,
 ) -> dict[str, Any]:
     """Return {"verdict", "figures", "notes"} on what Prometheus saw between two of its own times.
 
-    requests_seen: what the gateways themselves counted meanwhile. A proven fault counts more than missing data.
+    requests_seen: what the gateways themselves counted meanwhile. others: what they counted of the other servers. A
+    proven fault counts more than missing data.
     """
     series = {key: joined(listed) for key, listed in answers.items()}
     reasons = [
@@ -61,9 +67,9 @@ def judge_live(
     ]
     figures: dict[str, Any] = {"release_label": _release_label(series.get("up", []), what.release)}
     notes: list[str] = []
-    reasons += _errors_at_gateway(what, series, started, requests_seen, figures)
+    reasons += _errors_at_gateway(what, series, started, requests_seen, others, figures, notes)
     reasons += _up(what, series, figures, notes)
-    reasons += _errors_of_engine(what, series, started, figures, notes)
+    reasons += _errors_of_engine(what, series, started, others, figures, notes)
     reasons += _first_tokens(what, series, started, figures, notes)
     reasons += _queue(what, series, started, figures, notes)
     return {"verdict": _verdict(what, reasons, figures), "figures": figures, "notes": notes}
@@ -126,14 +132,6 @@ def growth(samples: Sequence[tuple[float, float]], since: float, from_before: bo
     return sum(now - last if now >= last else now for (_at, last), (_then, now) in steps)
 
 
-def chance_of_late(late: int, requests: int) -> float:
-    """Return the chance of at least so many late requests where 95 of 100 are in time."""
-    return sum(
-        comb(requests, count) * LATE_SHARE**count * (1 - LATE_SHARE) ** (requests - count)
-        for count in range(late, requests + 1)
-    )
-
-
 def _sample_gaps(key: str, listed: list[Series], what: Watched, started: float, ended: float) -> list[str]:
     found = []
     groups: dict[str, list[Series]] = {"": listed}
@@ -170,7 +168,9 @@ def _errors_at_gateway(
     series: Mapping[str, list[Series]],
     started: float,
     requests_seen: int,
+    others: Counts,
     figures: dict[str, Any],
+    notes: list[str],
 ) -> list[dict[str, Any]]:
     good = _total(series, "answers", started, ("1xx", "2xx", "3xx", "5xx", "other"))
     failed, broken = _total(series, "answers", started, ("5xx",)), _total(series, "broken_off", started)
@@ -190,7 +190,8 @@ def _errors_at_gateway(
                 "inconclusive",
             )
         )
-    return [*found, _share("failed share of live requests at the gateway", bad, good, what.error_max_percent)]
+    measure = "failed share of live requests at the gateway"
+    return [*found, _share(measure, bad, good, others, what.error_max_percent, notes)]
 
 
 def _up(
@@ -214,7 +215,12 @@ def _up(
 
 
 def _errors_of_engine(
-    what: Watched, series: Mapping[str, list[Series]], started: float, figures: dict[str, Any], notes: list[str]
+    what: Watched,
+    series: Mapping[str, list[Series]],
+    started: float,
+    others: Counts,
+    figures: dict[str, Any],
+    notes: list[str],
 ) -> list[dict[str, Any]]:
     if "ended" not in series or "failed" not in series:
         if what.member.metrics.metrics:
@@ -224,7 +230,7 @@ def _errors_of_engine(
     if ended is None or failed is None:
         return []
     figures.update(engine_requests=ended, engine_failed=failed)
-    return [_share("failed share inside the engine", failed, ended, what.error_max_percent)]
+    return [_share("failed share inside the engine", failed, ended, others, what.error_max_percent, notes)]
 
 
 def _first_tokens(
@@ -246,7 +252,7 @@ def _first_tokens(
     if not count:
         notes.append("time to first token: no request came, so there is nothing to judge")
         return []
-    chance = chance_of_late(late, round(count))
+    chance = chance_of(late, round(count), LATE_SHARE)
     rule = (
         f"{late} of {count:.0f} first tokens came after {what.ttft_bound:g} s; 5 of 100 are allowed, and that many are "
         f"seen by chance in {100 * chance:.2g} of 100 watches"
@@ -284,10 +290,14 @@ def _queue(
     return [_reason("requests that wait in the engine", middle, what.queue_max, rule, status)]
 
 
-def _share(measure: str, bad: float, total: float, limit_percent: float) -> dict[str, Any]:
-    share = bad / total if total else float(bad > 0)
-    rule = f"{bad:.0f} of {total:.0f} failed, at most {limit_percent:g} % is allowed"
-    return _reason(measure, share, limit_percent / 100, rule, "pass" if share * 100 <= limit_percent else "fail")
+def _share(
+    measure: str, bad: float, total: float, others: Counts, limit_percent: float, notes: list[str]
+) -> dict[str, Any]:
+    counts = Counts(round(total), round(bad))
+    judged = judge_errors(counts, others, limit_percent, RARE)
+    if judged.word in ("few", "like_others"):
+        notes.append(f"{measure}: {judged.rule}")
+    return _reason(measure, counts.share, limit_percent / 100, judged.rule, judged.status)
 
 
 def _release_label(up: list[Series], release: str) -> str:
@@ -316,5 +326,6 @@ def _verdict(what: Watched, reasons: list[dict[str, Any]], figures: Mapping[str,
         word, summary = "inconclusive", f"Inconclusive: {server}: {told}. A person decides."
     else:
         count = figures.get("requests") or 0
-        word, summary = "pass", f"Pass: by Prometheus, {server} answered {count:.0f} live requests within its limits."
+        told = f"{server} answered {count:.0f} live requests, and nothing beyond chance speaks against it"
+        word, summary = "pass", f"Pass: by Prometheus, {told}."
     return {"schema": 1, "verdict": word, "reasons": reasons, "statistics": None, "summary": summary}

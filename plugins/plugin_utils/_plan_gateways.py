@@ -30,6 +30,9 @@ def add_gateways(plan: Mapping[str, Any], gateway_infos: Mapping[str, Any]) -> d
             if isinstance(info, Mapping) and info.get("set_up") is False:
                 observed = "no HAProxy that is set up"
                 action = f"Run site first: it installs HAProxy on {gateway} and sets it up."
+            if isinstance(info, Mapping) and info.get("unreachable"):
+                observed = f"unreachable: {str(observed).removeprefix('Task failed: ')}"
+                action = "Bring it back (power, network, SSH), or take it out of the group gateway."
             findings.append(_fail("gateway_info", f"gateway {gateway}", observed, "its servers", action))
             continue
         tables[gateway] = {(s["pool"], s["server"]): _before(s) for s in servers}

@@ -13,7 +13,8 @@ Keys of the report:
 Keys of one entry of hosts:
   host, instance, batch, canary, state, outcome, release, previous_release, changes, started_at, ended_at, wall_seconds,
   seconds {engine, measurement, waiting, orchestration}, orchestration_share, steps, verdict, rollback_verdict,
-  comparison, benchmarks {baseline, new, after_rollback}, quality {baseline, new, after_rollback}.
+  live (requests, failed, others_requests, others_failed, told: live requests at the small share; or null), comparison,
+  benchmarks {baseline, new, after_rollback}, quality {baseline, new, after_rollback}.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ PHASE = {
     "benchmark": "new",
     "verdict": "new",
     "metric_contract": "new",
+    "watched": "new",
     "metrics_known": "new",
     "metrics_watched": "new",
     "failed": "new",
@@ -55,7 +57,7 @@ PHASE = {
     "rollback_failed": "after_rollback",
 }
 # Verdicts beside that of the judge: shown where they stopped the release.
-SIDE_VERDICTS = ("metric_contract", "metrics_known", "metrics_watched")
+SIDE_VERDICTS = ("metric_contract", "watched", "metrics_known", "metrics_watched")
 _TEXTS = dict.fromkeys(
     (
         "hostname",
@@ -304,8 +306,11 @@ def _evidence(lines: list[dict[str, Any]], files: Mapping[str, Any]) -> dict[str
     rounds: dict[str, list[Any]] = {"baseline": [], "new": [], "after_rollback": []}
     quality: dict[str, Any] = dict.fromkeys(rounds)
     verdicts: dict[str, Any] = dict.fromkeys(rounds)
+    live: dict[str, Any] | None = None
     went_back = False
     for line in lines:
+        if step_of(line) == "watched":
+            live = evidence_list.find_live(line) or live
         went_back = went_back or line.get("event") == "reverting"
         phase = PHASE.get(step_of(line))
         if line.get("event") == "step_failed" and phase == "new" and went_back:
@@ -321,6 +326,7 @@ def _evidence(lines: list[dict[str, Any]], files: Mapping[str, Any]) -> dict[str
     return {
         "verdict": verdicts["new"],
         "rollback_verdict": verdicts["after_rollback"],
+        "live": live,
         "benchmarks": {phase: evidence_list.keep_benchmark(found) for phase, found in rounds.items()},
         "quality": quality,
     }

@@ -225,6 +225,7 @@ PLANNED: dict[str, Any] = {
     "slo_tier": text,
     "changes": [{"key": text, "from": option, "to": option}],
 }
+LIVE: dict[str, Any] = dict.fromkeys(("requests", "failed", "others_requests", "others_failed"), number)
 # Facts of single steps that a reader of the journal table wants to see.
 FACTS: dict[str, Any] = {
     "step": text,
@@ -239,6 +240,9 @@ FACTS: dict[str, Any] = {
     "requests": number,
     "pool_requests": number,
     "requests_wanted": number,
+    "failed": number,
+    "others_requests": number,
+    "others_failed": number,
     "requests_total": number,
     "http_5xx_total": number,
     "errors_total": number,
@@ -303,6 +307,12 @@ def find_verdict(evidence: Any, files: Mapping[str, Any]) -> dict[str, Any] | No
         return isinstance(item.get("verdict"), str) and isinstance(item.get("reasons"), list)
 
     return _find(evidence, files, matches, VERDICT)
+
+
+def find_live(line: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a line of the watch says of live requests; the newest line counts those before it too."""
+    kept = keep(line.get("evidence"), LIVE) or {}
+    return None if kept.get("requests") is None else {**kept, "told": detail(line.get("detail"))}
 
 
 def facts(evidence: Any) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def render_html(report: dict[str, Any]) -> str:
         "moment": words.day_and_clock,
         "words": lambda name: _PURPOSE if calm and name == "rolled_back_verified" else words.words(name),
         "sentence": words.sentence,
+        "plain_reason": words.plain_reason,
         "step_words": words.step_words,
         "step_title": words.step_title,
         "measure_words": words.measure_words,

@@ -65,3 +65,22 @@ def test_a_first_release_that_fails_its_golden_prompts_is_stopped_and_stays_out(
     assert state(fleet) == ("active", "ready", "up")
     again = site(fleet, *with_second)
     assert again.code == 0 and again.changed == 0, again.output[-4000:]
+
+
+def test_a_server_that_a_person_had_taken_out_before_stays_out_also_after_a_try_that_failed(
+    fleet: Fleet, second: None
+) -> None:
+    with_second = ("-e", json.dumps(BOTH))
+    known = fleet.playbook("site", "--limit", "gateway", *with_second)
+    assert known.code == 0, known.output[-4000:]
+    order = json.dumps({"pool": "second", "server": "gpu1-second", "state": "drain"})
+    fleet.ad_hoc("gateway", "local_llm.ops.gateway_backend", order)
+    fleet.shell("gpu1", f"echo 500 > {MARKER}")
+    refused = site(fleet, *with_second)
+    assert refused.code != 0 and "http_500" in refused.output
+    fleet.shell("gpu1", f"rm {MARKER}")
+    mended = site(fleet, *with_second)
+    assert mended.code == 0, mended.output[-4000:]
+    told = " ".join(mended.output.split())
+    assert "gpu1-second serves, and stays out of service (drain) as it was before" in told
+    wait_for("the gateway to see it up", lambda: state(fleet) == ("active", "drain", "up"), 30)

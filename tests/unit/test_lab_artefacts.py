@@ -71,3 +71,32 @@ def test_the_marker_chooses_the_fault(tmp_path: Path, text: str, marker: str) ->
     fake = load("tests/fakes/fake_llama_faults/fake_llama_faults.py")
     (tmp_path / "fault").write_text(text)
     assert fake.marker_text({"marker": str(tmp_path / "fault")}) == marker
+
+
+@pytest.mark.parametrize(
+    ("text", "body", "through_gateway", "percent"),
+    [
+        (None, b'{"stream": true}', True, 0),
+        ("all", b'{"stream": true}', False, 15),
+        ("all", b'{"stream":true}', True, 15),
+        ("all", b'{"stream": false}', True, 0),
+        ("clients", b'{"stream": true}', True, 15),
+        ("clients", b'{"stream": true}', False, 0),
+    ],
+)
+def test_the_fake_answers_a_share_badly_to_whom_the_marker_says(
+    tmp_path: Path, text: str | None, body: bytes, through_gateway: bool, percent: float
+) -> None:
+    fake = load("tests/fakes/fake_llama_faults/fake_llama_faults.py")
+    if text is not None:
+        (tmp_path / "marker").write_text(f"{text}\n")
+    fault = {"fault": "bad_share", "percent": 15, "seed": 15, "marker": str(tmp_path / "marker")}
+    drawn = []
+    for _server in range(2):
+        proxy = fake.Proxy(("127.0.0.1", 0), fault, 1)
+        try:
+            drawn.append([proxy.draws_bad(body, through_gateway) for _request in range(2000)])
+        finally:
+            proxy.server_close()
+    assert drawn[0] == drawn[1], "the same seed, the same answers"
+    assert sum(drawn[0]) / 2000 == pytest.approx(percent / 100, abs=0.02)

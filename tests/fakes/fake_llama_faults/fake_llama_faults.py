@@ -13,6 +13,9 @@ file chooses the fault:
   fails_on_marker    behaves well, unless the file "marker" is on this host. An empty marker: ends at start with exit
                      code 1. A marker with the text 500: answers every completion with 500.
   renames_metric     behaves well, but its metric "from" is called "to"
+  bad_share          behaves well, unless the file "marker" is on this host. Its text says who gets bad answers: "all", or
+                     "clients" (whoever comes through the gateway, which calls the host localhost). Then "percent" of the
+                     streamed completions, drawn from "seed", are answered with 500. Golden prompts are not streamed.
 
 Standard library only: it runs on a bare host.
 """
@@ -23,6 +26,7 @@ import ctypes
 import http.client
 import json
 import queue
+import random
 import signal
 import socket
 import subprocess
@@ -37,9 +41,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 REAL = HERE.parent / "real/bin/llama-server"
 DEFAULT_MARKER = "/etc/local-llm-fault"
-FAULTS = ("exits_at_start", "never_ready", "slow_first_token", "fails_on_marker", "renames_metric")
+FAULTS = ("exits_at_start", "never_ready", "slow_first_token", "fails_on_marker", "renames_metric", "bad_share")
 LOADING = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
-BROKEN = {"error": {"code": 500, "message": "FAKE engine: fault fails_on_marker", "type": "server_error"}}
+BROKEN = {"error": {"code": 500, "message": "FAKE engine: a fault was asked for", "type": "server_error"}}
 HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
 
@@ -106,6 +110,17 @@ class Proxy(ThreadingHTTPServer):
         super().__init__(address, Handler)
         self.fault = fault
         self.real_port = real_port
+        self.source, self.turn = random.Random(fault.get("seed", 0)), threading.Lock()
+
+    def draws_bad(self, body: bytes, through_gateway: bool) -> bool:
+        """Return whether this completion is answered badly, with the fault bad_share."""
+        who = marker_text(self.fault)
+        if b'"stream": true' not in body and b'"stream":true' not in body:
+            return False
+        if who != "all" and not (who == "clients" and through_gateway):
+            return False
+        with self.turn:
+            return self.source.random() * 100 < self.fault["percent"]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -183,7 +198,9 @@ class Handler(BaseHTTPRequestHandler):
         completion = self.command == "POST"
         if kind == "never_ready":
             self._answer(503, LOADING)
-        elif kind == "fails_on_marker" and completion and marker_text(self.server.fault) == "500":
+        elif (kind == "fails_on_marker" and completion and marker_text(self.server.fault) == "500") or (
+            kind == "bad_share" and completion and self.server.draws_bad(body, self.headers.get("Host") == "localhost")
+        ):
             self._answer(500, BROKEN)
         elif kind == "renames_metric" and self.path.partition("?")[0] == "/metrics":
             self._metrics()

@@ -40,6 +40,8 @@ FAULTS: dict[str, dict[str, Any]] = {
     "never-ready": {"fault": "never_ready"},
     "slow": {"fault": "slow_first_token"},
     "marker": {"fault": "fails_on_marker", "marker": "/etc/local-llm-fault"},
+    "bad5": {"fault": "bad_share", "percent": 5, "seed": 5, "marker": "/etc/local-llm-fault"},
+    "bad15": {"fault": "bad_share", "percent": 15, "seed": 15, "marker": "/etc/local-llm-fault"},
     "renamed": {"fault": "renames_metric", "from": "llamacpp:requests_deferred", "to": "llamacpp:requests_waiting"},
 }
 FAULT_WRAPPER = """#!/bin/sh

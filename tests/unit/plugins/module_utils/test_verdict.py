@@ -15,7 +15,6 @@ from ansible_collections.local_llm.ops.plugins.module_utils._verdict import (
     PAIRS,
     ToleranceError,
     Tolerances,
-    chance_of,
     judge,
     parse_tolerances,
 )
@@ -130,12 +129,6 @@ def test_errors_above_the_tier_that_may_be_chance_are_neither_a_fail_nor_a_pass(
     assert verdict["verdict"] == "inconclusive"
     assert "4 of 150 may be chance" in verdict["summary"]
     assert judge(few, quality(), None, "mine", {"error_rate_max_percent": 0})["verdict"] == "fail"
-
-
-def test_how_likely_a_count_is_by_chance() -> None:
-    assert chance_of(1, 1, 0.02) == pytest.approx(0.02)
-    assert chance_of(4, 150, 0.02) == pytest.approx(0.3528, abs=0.01)
-    assert (chance_of(0, 150, 0.02), chance_of(1, 150, 0.0), chance_of(150, 150, 1.0)) == (1.0, 0.0, 1.0)
 
 
 def test_more_errors_than_before_are_for_the_pairs_to_prove_where_there_are_pairs() -> None:

@@ -52,6 +52,37 @@ def test_a_file_that_rotted_in_the_cache_is_dropped_and_comes_anew(mirror: Mirro
     assert fetched() == ["model.gguf"] and (blobs / DIGEST).read_bytes() == DATA
 
 
+def test_a_rotten_file_that_was_copied_to_a_host_is_dropped_too(mirror: Mirror, tmp_path: Path) -> None:
+    blobs, models = tmp_path / "blobs", tmp_path / "models"
+    order = Order("model tiny", FILES, {"model.gguf": f"{mirror.url}/m/model.gguf"}, str(blobs), by_digest=True)
+
+    def fetched() -> Any:
+        return bring(order, lambda _text: None, False)["fetched_files"]
+
+    assert fetched() == ["model.gguf"]
+    (blobs / DIGEST).write_bytes(DATA[:-1] + b"X")
+    _mark(order, "model.gguf")
+    incoming = models / ".incoming" / "tiny@r1"
+    incoming.mkdir(parents=True)
+    published = {
+        "name": "tiny", "revision": "r1", "files": FILES, "models_directory": str(models),
+        "controller_directory": str(blobs),
+    }  # fmt: skip
+    copied = {
+        "ansible.builtin.copy": {"src": str(blobs / DIGEST), "dest": str(incoming / "model.gguf"), "mode": "0600"}
+    }
+    plays = [
+        {"hosts": "localhost", "gather_facts": False, "tasks": [copied, {"local_llm.ops.model_directory": published}]}
+    ]
+    assert fetched() == [], "it is believed, since nothing tells otherwise"
+    code, output = run_plays(tmp_path, plays)
+    assert code != 0 and "cache of the controller" in output and "run again" in output
+    assert fetched() == ["model.gguf"]
+    code, output = run_plays(tmp_path, plays)
+    assert code == 0, output
+    assert (models / "tiny" / "r1" / "model.gguf").read_bytes() == DATA
+
+
 @pytest.mark.parametrize(
     ("answer", "kept"),
     [

@@ -242,6 +242,24 @@ def test_a_gateway_that_does_not_answer_or_not_know_a_server_is_refused() -> Non
     assert plan["hosts"]["gpu2"]["chat"]["gateway_before"] is None
 
 
+@pytest.mark.parametrize(
+    ("info", "observed", "action"),
+    [
+        (
+            {"unreachable": True, "msg": "Task failed: no route to host"},
+            "unreachable: no route to host",
+            "power, network",
+        ),
+        ({}, "no answer", "admin socket"),
+    ],
+)
+def test_a_gateway_that_is_unreachable_or_was_not_asked_is_refused_and_told(
+    info: dict[str, Any], observed: str, action: str
+) -> None:
+    (found,) = [item for item in add_gateways(fleet(1), {"gw1": info})["findings"] if item["check"] == "gateway_info"]
+    assert found["status"] == "fail" and found["observed"] == observed and action in found["action"]
+
+
 def test_a_gateway_that_was_never_set_up_is_told_so_and_by_which_playbook() -> None:
     plan = add_gateways(fleet(1), {"gw1": {"failed": False, "msg": "no socket", "set_up": False}})
     (found,) = [item for item in plan["findings"] if item["check"] == "gateway_info"]

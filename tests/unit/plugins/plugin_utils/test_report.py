@@ -23,6 +23,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._report_files import
     make_report,
     write_files,
 )
+from ansible_collections.local_llm.ops.plugins.plugin_utils._report_html import render_html
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_journal import parse_time, read_journal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fakes" / "example_rollout"))
@@ -101,6 +102,7 @@ HOST_KEYS = {
     "steps",
     "verdict",
     "rollback_verdict",
+    "live",
     "benchmarks",
     "quality",
     "comparison",
@@ -241,7 +243,30 @@ def test_a_failed_step_keeps_what_it_measured(step: str) -> None:
     assert host["quality" if step == "quality" else "benchmarks"]["new"]["kind"] == step
 
 
-@pytest.mark.parametrize("event", ["metric_contract", "metrics_known", "metrics_watched"])
+LIVE = {"requests": 41, "failed": 1, "others_requests": 360, "others_failed": 0}
+
+
+def test_live_requests_that_failed_are_told_also_where_they_may_be_chance() -> None:
+    judged = {"verdict": "pass", "reasons": [], "summary": "Pass: few"}
+    first = ("watched", 1, {"evidence": {**LIVE, "requests": 12}, "detail": "1 of 12 failed; watching on."})
+    last = ("watched", 2, {"evidence": {**judged, **LIVE}, "detail": "1 of 41 failed: too few to tell."})
+    report = build_report(journal(*walk(first, last)))
+    (host,) = report["hosts"]
+    assert host["live"] == {**LIVE, "told": "1 of 41 failed: too few to tell."} and host["verdict"] is None
+    page = render_html(report)
+    assert '<p class="live warn">1 of 41 failed: too few to tell.</p>' in page
+    stopped = {**judged, **LIVE, "verdict": "fail", "step": "watched", "summary": "Fail: many"}
+    detail = "the verdict is fail: Fail: h-i: many failed."
+    (failed,) = build_report(journal(*walk(("step_failed", 2, {"evidence": stopped, "detail": detail}))))["hosts"]
+    assert failed["verdict"]["summary"] == "Fail: many" and failed["live"]["failed"] == 1
+
+
+def test_a_journal_from_before_the_counts_is_read_too() -> None:
+    (host,) = build_report(journal(*walk(("watched", 1, {"evidence": {"requests": 431}}))))["hosts"]
+    assert host["live"]["requests"] == 431 and host["live"]["failed"] is None
+
+
+@pytest.mark.parametrize("event", ["metric_contract", "watched", "metrics_known", "metrics_watched"])
 def test_a_verdict_beside_the_judges_is_shown_only_where_it_stopped_the_release(event: str) -> None:
     judged: dict[str, Any] = {"verdict": "pass", "reasons": [], "summary": "pass"}
     beside: dict[str, Any] = {"verdict": "fail", "reasons": [], "summary": "fail"}

@@ -59,7 +59,10 @@ def install(place: Path, names: tuple[str, ...], answers: dict[str, Any], gatewa
         text = MODULE.format(name=name, log=str(log), answers=str(place / "answers.json"))
         (place / "library" / f"{name}.py").write_text(text, encoding="utf-8")
     servers = [{"pool": name, "server": f"gpu1-{name}"} for name in gateway_knows]
-    known = {"llm_release_info": {"instances": []}, "gateway_info": {"servers": servers}, **answers}
+    gateway = {"changed": True, "before": {"state": "ready", "share_percent": 100}}
+    known = {
+        "llm_release_info": {"instances": []}, "gateway_info": {"servers": servers}, "gateway_backend": gateway, **answers,
+    }  # fmt: skip
     (place / "answers.json").write_text(json.dumps(known), encoding="utf-8")
     for name in ("install", "first_release", "gateway"):
         text = (ROLE / "tasks" / f"{name}.yml").read_text(encoding="utf-8").replace("local_llm.ops.", "")
@@ -71,6 +74,7 @@ def install(place: Path, names: tuple[str, ...], answers: dict[str, Any], gatewa
         "_release_wanted": [wanted(name) for name in names],
         "_release_gateways": ["gw1"],
         "_release_quality": {"suite": [], "suite_file": "", "embedding": {}},
+        "_release_instance_directory": str(place),
         "ansible_python_interpreter": sys.executable,
     }
     document = [{"hosts": "gpu1", "gather_facts": False, "vars": variables,
@@ -113,6 +117,44 @@ def test_garbage_stops_this_instance_and_leaves_it_out_and_the_others_go_on(tmp_
     assert "then run site again" in output
 
 
+@pytest.mark.parametrize(
+    ("found", "noted", "after"),
+    [
+        ("ready", None, "ready"),
+        # A person had taken it out.
+        ("drain", None, "drain"),
+        ("maint", None, "maint"),
+        # The earlier try had taken it out.
+        ("drain", "ready", "ready"),
+        ("drain", "maint", "maint"),
+        # A person has changed it since.
+        ("ready", "drain", "ready"),
+        ("maint", "ready", "maint"),
+        ("drain", "garbage", "drain"),
+    ],
+)
+def test_who_was_out_of_service_before_stays_out(tmp_path: Path, found: str, noted: str | None, after: str) -> None:
+    if noted:
+        (tmp_path / "left_out").write_text(f"{noted}\n", encoding="utf-8")
+    answers = {"gateway_backend": {"changed": True, "before": {"state": found, "share_percent": 0}}}
+    code, output, calls = install(tmp_path, ("chat",), answers, ("chat",))
+    assert code == 0, output
+    assert calls[-1] == f"gateway_backend gpu1-chat {after}"
+    assert ("serves, and stays out of service" in output) is (after != "ready")
+    assert not (tmp_path / "left_out").exists()
+
+
+@pytest.mark.parametrize("found", ["ready", "drain"])
+def test_a_try_that_fails_notes_how_it_was_before(tmp_path: Path, found: str) -> None:
+    answers = {
+        "llm_quality chat": GARBAGE, "llm_release_info chat": {"instances": [left("verifying", armed=True)]},
+        "gateway_backend": {"changed": True, "before": {"state": found, "share_percent": 0}},
+    }  # fmt: skip
+    code, _output, calls = install(tmp_path, ("chat",), answers, ("chat",))
+    assert code != 0 and calls[-1] == "gateway_backend gpu1-chat drain"
+    assert (tmp_path / "left_out").read_text(encoding="utf-8") == f"{found}\n"
+
+
 def test_what_is_confirmed_is_not_taken_back_because_a_gateway_is_away(tmp_path: Path) -> None:
     answers = {
         "llm_release_info chat": {"instances": [left("healthy")]},
@@ -120,6 +162,7 @@ def test_what_is_confirmed_is_not_taken_back_because_a_gateway_is_away(tmp_path:
     }
     code, output, calls = install(tmp_path, ("chat",), answers, ("chat",))
     assert code != 0 and calls[-1] == "llm_release_info chat"
+    assert not (tmp_path / "left_out").exists()
     assert "was not let in everywhere: mend the gateway, then run start." in output
 
 
