@@ -45,9 +45,14 @@ class KernelModules:
         return self.info.get(path, {}) if path else {}
 
 
-def read_modules(procfs_root: str, run_command: RunCommand, system_root: str = "/") -> KernelModules:
-    """Return the kernels and their NVIDIA modules; modinfo runs once, and only when there is a module."""
-    running = read_text(procfs_root, "sys", "kernel", "osrelease") or os.uname().release
+def read_modules(
+    procfs_root: str, run_command: RunCommand, system_root: str = "/", running: str | None = None
+) -> KernelModules:
+    """Return the kernels and their NVIDIA modules; modinfo runs once, and only when there is a module.
+
+    running: counts as the running kernel; None: the one that /proc names.
+    """
+    running = running or read_text(procfs_root, "sys", "kernel", "osrelease") or os.uname().release
     newest = newest_kernel(system_root)
     modules = os.path.join(system_root, "lib", "modules")
     files: dict[str, str | None] = {}
