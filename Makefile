@@ -17,7 +17,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
 # A comma begins a lane; lanes run side by side. Linters first, so that the machine images are there when they are needed.
 PARTS ?= lint sanity unit browser molecule gpu-tests engine-tests , rollout-tests
 
-.PHONY: help setup venvs dashboards lint sanity unit browser molecule engine-tests gpu-tests rollout-tests monitoring-tests remediation-tests demo lab-up lab-down lab-list test build clean
+.PHONY: help setup venvs dashboards lint sanity unit browser molecule driver-tests test-driver engine-tests gpu-tests rollout-tests monitoring-tests remediation-tests demo lab-up lab-down lab-list test build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -51,6 +51,12 @@ gpu-tests: setup ## health, recovery and rollouts with fake GPUs on real machine
 
 remediation-tests: setup ## a host that helps itself, with every fault, on real machines; for pytest: make remediation-tests ARGS="-k stuck"
 	@tools/remediation_tests.sh $(ARGS)
+
+driver-tests: setup ## the driver as a transaction, with every fault, on real machines; for pytest: make driver-tests ARGS="-k power"
+	@tools/driver_tests.sh $(ARGS)
+
+test-driver: setup ## the same with the real driver packages of Debian 12 and 13 (long: they are built by DKMS)
+	@REAL=1 tools/driver_tests.sh $(ARGS)
 
 rollout-tests: setup ## upgrades, good and bad, on real machines; for pytest: make rollout-tests ARGS="-k power"
 	@EXTRA="$(EXTRA)" tools/rollout_tests.sh $(ARGS)

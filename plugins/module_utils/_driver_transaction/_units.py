@@ -1,0 +1,106 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change without notice.
+"""Services around the change of a driver: stop, start, and keep the host's own package updates away meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import find_program
+
+# What installs packages on a host of its own accord.
+UPDATERS = (
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "apt-daily.service",
+    "apt-daily-upgrade.service",
+    "dnf-automatic.timer",
+    "dnf-automatic-install.timer",
+)
+WINDOW = "local-llm-driver-window"
+
+
+def unit_states(host: Host, units: Sequence[str]) -> dict[str, str]:
+    """Return {unit: active state}, "absent" for one that the host does not have."""
+    if not units or find_program("systemctl") is None:
+        return dict.fromkeys(units, "absent")
+    _code, out, _err = host.ask("systemctl", "show", "--property=LoadState,ActiveState", "--", *units)
+    states = []
+    for block in out.strip().split("\n\n"):
+        values = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
+        loaded = values.get("LoadState") in ("loaded", "masked")
+        states.append(values.get("ActiveState", "unknown") if loaded else "absent")
+    return dict(zip(units, states)) if len(states) == len(units) else dict.fromkeys(units, "unknown")
+
+
+def stop(host: Host, units: Sequence[str]) -> list[str]:
+    """Stop units and return those that ran."""
+    running = [unit for unit, state in unit_states(host, units).items() if state not in ("absent", "inactive")]
+    if running:
+        host.must(f"Stopping {', '.join(running)}", "systemctl", "stop", "--", *running)
+    return running
+
+
+def start(host: Host, units: Sequence[str]) -> list[str]:
+    """Start units in order, each of which must then be active; return those that did not run. Absent ones are left."""
+    states = unit_states(host, units)
+    started = []
+    for unit in units:
+        if states[unit] in ("absent", "active"):
+            continue
+        host.ask("systemctl", "reset-failed", "--", unit)
+        host.must(f"Starting {unit}", "systemctl", "start", "--", unit)
+        if unit_states(host, [unit])[unit] not in ("active", "activating"):
+            raise DriverError(f"{unit} does not run after its start. See: journalctl -u {unit}")
+        started.append(unit)
+    return started
+
+
+def open_window(host: Host, seconds: int) -> None:
+    """Keep the host's own updates away for so long at most.
+
+    The masks lie in /run: a reboot takes them away. A timer takes them away when whoever set them is gone.
+    """
+    if find_program("systemctl") is None:
+        return
+    timers = [unit for unit, state in unit_states(host, UPDATERS).items() if state == "active" and "timer" in unit]
+    present = [unit for unit, state in unit_states(host, UPDATERS).items() if state != "absent"]
+    if not present:
+        return
+    host.ask("systemctl", "stop", f"{WINDOW}.timer")
+    # A service of them that runs now holds the lock of the packages: the transaction waits for it.
+    if timers:
+        host.must(f"Stopping {', '.join(timers)}", "systemctl", "stop", "--", *timers)
+    host.must(f"Masking {', '.join(present)}", "systemctl", "mask", "--runtime", "--", *present)
+    script = f"systemctl unmask --runtime {' '.join(present)}"
+    if timers:
+        script += f"; systemctl start {' '.join(timers)}"
+    host.must(
+        "Setting the end of the window",
+        "systemd-run",
+        f"--unit={WINDOW}",
+        f"--on-active={seconds}",
+        "--collect",
+        "--quiet",
+        "/bin/sh",
+        "-c",
+        script,
+    )
+
+
+def close_window(host: Host) -> None:
+    """Let the host's own updates run again, at once."""
+    if find_program("systemctl") is None:
+        return
+    _code, out, _err = host.ask("systemctl", "show", "--property=LoadState", "--", f"{WINDOW}.timer")
+    if "LoadState=loaded" in out:
+        host.must("Ending the window", "systemctl", "start", f"{WINDOW}.service")
+        host.ask("systemctl", "stop", f"{WINDOW}.timer")
+
+
+def active(states: Mapping[str, str]) -> list[str]:
+    """Return the units of a snapshot that ran."""
+    return [unit for unit, state in states.items() if state in ("active", "activating", "reloading")]
