@@ -72,8 +72,8 @@ class ActionModule(ControllerAction):
         if silent:
             told = "; ".join(f"{name}: {gateways[name].get('msg') or 'no answer'}" for name in silent)
             raise AnsibleActionFail(
-                f"gpu_driver_rollout: nobody knows what {', '.join(silent)} sends where ({told}). Make its admin socket "
-                "answer (systemctl status haproxy there), or run site on it."
+                f"gpu_driver_rollout: nobody knows what {', '.join(silent)} sends where ({told}). Make its admin "
+                "socket answer (systemctl status haproxy there), or run site on it."
             )
         whole = {host: _whole(host, known, infos, gateways, task_vars) for host in hosts}
         rollout_id = f"driver-{new_rollout_id()}"

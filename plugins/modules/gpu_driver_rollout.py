@@ -12,14 +12,14 @@ short_description: Plan a driver rollout over the fleet
 version_added: 0.1.0
 author: local_llm.ops contributors (@local-llm-ops)
 description:
-  - Puts the driver plans of all hosts together. Who moves from which driver to which, in which batches, with a reboot or
-    without, and how long each host is away. Prints that as a table.
-  - Refuses what a host's plan refuses, a reboot that nobody has allowed, a batch that would take a pool as a whole, and a
-    time in which changes are frozen, all before anything is touched.
+  - Puts the driver plans of all hosts together. Who moves from which driver to which, in which batches, with a reboot
+    or without, and how long each host is away. Prints that as a table.
+  - Refuses what a host's plan refuses, a reboot that nobody has allowed, a batch that would take a pool as a whole,
+    and a time in which changes are frozen, all before anything is touched.
   - A host in the middle of an earlier change goes on there, forward, or back when O(known) wants the version that it
     came from.
-  - The plan has the shape of the one of M(local_llm.ops.rollout_plan), with C(kind) V(driver). In the place of instances
-    every host has one entry, C(nvidia_driver), whose releases are versions of the driver.
+  - The plan has the shape of the one of M(local_llm.ops.rollout_plan), with C(kind) V(driver). In the place of
+    instances every host has one entry, C(nvidia_driver), whose releases are versions of the driver.
   - Runs on the controller and needs no connection. Run it once, not for each host.
 extends_documentation_fragment:
   - local_llm.ops.attributes

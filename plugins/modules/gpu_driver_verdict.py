@@ -12,10 +12,10 @@ short_description: Say whether a host runs the driver that it shall run
 version_added: 0.1.0
 author: local_llm.ops contributors (@local-llm-ops)
 description:
-  - The module that is loaded, the modules on disk for the running and the newest kernel, and the library must all have the
-    wanted version. No package may be unfinished, and no GPU may have left the bus.
-  - With O(baseline), each figure of O(benchmark) must reach 90 % of the same figure of the baseline; under 95 % it warns.
-    Where there is no baseline file, nothing is held against it.
+  - The module that is loaded, the modules on disk for the running and the newest kernel, and the library must all have
+    the wanted version. No package may be unfinished, and no GPU may have left the bus.
+  - With O(baseline), each figure of O(benchmark) must reach 90 % of the same figure of the baseline; under 95 % it
+    warns. Where there is no baseline file, nothing is held against it.
   - Runs on the controller and asks no host.
 extends_documentation_fragment:
   - local_llm.ops.attributes

@@ -29,12 +29,13 @@ def conclude_driver(plan: Mapping[str, Any], lines: Sequence[Mapping[str, Any]])
         return _end("completed", f"Completed: {new} run the wanted driver.", True)
     if failed:
         message = (
-            f"{what} {failed} could not be brought back to a driver that is proven: marked failed on the host, drained, "
-            f"and left so.{kept} Look at `dkms status` and the kernel log there; mend it, then {AGAIN}: it tries the way "
-            "back once more."
+            f"{what} {failed} could not be brought back to a driver that is proven: drained, and left so.{kept} "
+            f"Look at `dkms status` and the kernel log there; mend it, then {AGAIN}."
         )
         return _end("rollback_failed", message, False)
-    lost = [host for host, state in states.items() if state not in (*UNTOUCHED_STATES, "healthy", "rolled_back_verified")]
+    lost = [
+        host for host, state in states.items() if state not in (*UNTOUCHED_STATES, "healthy", "rolled_back_verified")
+    ]
     if lost:
         message = (
             f"{what} Nothing is known of {', '.join(lost)}; the gateway sends nothing there.{kept} When it answers, "

@@ -251,8 +251,8 @@ def _resume_findings(host: str, known: Mapping[str, Any], entry: Mapping[str, An
             f"{host}: nvidia_driver_version",
             observed=wanted,
             expected=f"{entry['to']} to go on, or {entry['from']} to go back",
-            action=f"The host is in the middle of a change (state {known['facts']['transaction']['state']}). End that one "
-            f"first: set one of the two for {host}, run driver, then set {wanted} again.",
+            action=f"The host is in the middle of a change (state {known['facts']['transaction']['state']}). End that "
+            f"one first: set one of the two for {host}, run driver, then set {wanted} again.",
             source=SOURCE,
         )
     ]

@@ -22,7 +22,7 @@ def driver_rows(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return one row per host: the batches in order, then the hosts without a change."""
     batch_of = {host: str(number) for number, batch in enumerate(plan["batches"], start=1) for host in batch}
     still = [host for host in plan["hosts"] if host not in batch_of]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for host in [*batch_of, *still]:
         entry = plan["hosts"][host][NAME]
         moves = entry["action"] != "none"

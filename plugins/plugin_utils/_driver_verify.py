@@ -34,9 +34,7 @@ def driver_findings(facts: Mapping[str, Any], wanted: str | None, gpu_count: int
     return found
 
 
-def benchmark_findings(
-    baseline: Mapping[str, Any] | None, report: Mapping[str, Any] | None
-) -> list[dict[str, Any]]:
+def benchmark_findings(baseline: Mapping[str, Any] | None, report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return how each figure of a report of gpu_benchmark stands to the same figure of the baseline.
 
     Figures are matched by measure, type and the cards' uuid. Without a baseline there is one finding that says so.

@@ -129,8 +129,8 @@ def refusal(where: str, path: str, lock: Mapping[str, Any], age_seconds: float) 
         f"{lock.get('controller')}, process {lock.get('pid')} ({lock.get('command')}), since {lock.get('started_at')}, "
         f"last sign of life {age_seconds:.0f} s ago; the lock lapses after {lock.get('ttl_seconds')} s without one."
         f"{halted} Look: `ps -o lstart,args -p {lock.get('pid')}` on {lock.get('controller')}, and {path} on {where}. "
-        f"Wait for it to end. If it is dead, end it first: {way}. Only if it is certainly dead, take over: run again with "
-        f"-e local_llm_rollout_take_over={lock.get('rollout_id')}"
+        f"Wait for it to end. If it is dead, end it first: {way}. Only if it is certainly dead, take over: run again "
+        f"with -e local_llm_rollout_take_over={lock.get('rollout_id')}"
     )
 
 

@@ -6,8 +6,9 @@
 
 Keys of the report:
   schema, kind ("rollout_report"), rollout_kind (release | driver), rollout_id, outcome (completed |
-  rolled_back_verified | rollback_failed | halted | unfinished), on_purpose (a person asked for the rollback, and it went well), state (the last state of the rollout),
-  finished, summary (one sentence), next_steps (null when there is nothing to do), started_at, ended_at,
+  rolled_back_verified | rollback_failed | halted | unfinished), on_purpose (a person asked for the rollback, and it
+  went well), state (the last state of the rollout), finished, summary (one sentence), next_steps (null when there is
+  nothing to do), started_at, ended_at,
   duration_seconds, cause (host, instance, step, reason, log_lines, verdict, unreachable, at, line; or null),
   plan (batches, scope, moves), hosts, events (the journal, allow-listed), journal (integrity), controller, versions.
 Keys of one entry of hosts:

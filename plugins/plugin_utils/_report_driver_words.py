@@ -55,8 +55,8 @@ def driver_next_steps(report: dict[str, Any]) -> str:
     lost = ", ".join(sorted({entry["host"] for entry in hosts if entry["outcome"] == "unknown"}))
     if outcome == "rollback_failed":
         return (
-            f"Act now: {failed or 'the host'} stays drained. Read `dkms status` and `journalctl -k -g NVRM` there, mend it, "
-            f"then run {RUN} again: it tries the way back once more."
+            f"Act now: {failed or 'the host'} stays drained. Read `dkms status` and `journalctl -k -g NVRM` there, "
+            f"mend it, then run {RUN} again."
         )
     if outcome == "unfinished":
         return f"If no rollout runs any more, run {RUN} again: every host goes on where it stopped."
@@ -64,7 +64,7 @@ def driver_next_steps(report: dict[str, Any]) -> str:
         return f"Bring {lost} back (power, network, SSH), then run {RUN} again: the host goes on where it stopped."
     if outcome == "rolled_back_verified":
         return (
-            "Every host runs a driver that is proven, so nothing is urgent. Read the failed step below, mend its cause or set "
-            f"`nvidia_driver_version` to another version, then run {RUN} again."
+            "Every host runs a driver that is proven, so nothing is urgent. Read the failed step below, mend its cause "
+            f"or set `nvidia_driver_version` to another version, then run {RUN} again."
         )
     return f"No host was left half done, so nothing is urgent. Mend what the journal below names, then run {RUN} again."

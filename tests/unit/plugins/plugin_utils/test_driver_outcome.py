@@ -62,7 +62,11 @@ def report(outcome: str, *outcomes: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("made", "summary", "step"),
     [
-        (report("rolled_back_verified", "healthy", "rolled_back_verified"), "1 back on the old driver", "nothing is urgent"),
+        (
+            report("rolled_back_verified", "healthy", "rolled_back_verified"),
+            "1 back on the old driver",
+            "nothing is urgent",
+        ),
         (report("rollback_failed", "rollback_failed"), "Rollback failed on gpu1", "Act now: gpu1 stays drained"),
         (report("halted", "unknown", "untouched"), "1 not reached", "Bring gpu1 back"),
         (report("halted", "untouched"), "1 not reached", "No host was left half done"),

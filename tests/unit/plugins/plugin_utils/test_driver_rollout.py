@@ -51,7 +51,9 @@ def driver_plan(**values: Any) -> dict[str, Any]:
     return {**plan, **values}
 
 
-def host(name: str = "gpu1", state: str = "ready", said: str = "ask", wanted: str = NEW, **values: Any) -> dict[str, Any]:
+def host(
+    name: str = "gpu1", state: str = "ready", said: str = "ask", wanted: str = NEW, **values: Any
+) -> dict[str, Any]:
     server = {"gateway": "gw1", "pool": "chat", "server": f"{name}-chat", "instance": "chat", "state": state}
     return {
         "facts": facts(),
@@ -137,7 +139,9 @@ def test_a_batch_takes_no_more_hosts_than_the_others_can_stand_in_for() -> None:
     assert plan["serial"] == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("state", ["planned", "downloaded", "stopped", "installed", "reboot_needed", "loaded", "verified"])
+@pytest.mark.parametrize(
+    "state", ["planned", "downloaded", "stopped", "installed", "reboot_needed", "loaded", "verified"]
+)
 def test_a_host_in_the_middle_goes_on_with_its_own_plan(state: str) -> None:
     known = host(state="drain", facts=facts(transaction(state)), plan=driver_plan(refusals=[{"status": "fail"}]))
     plan = fleet(gpu2=host("gpu2"), gpu1=known)
@@ -159,7 +163,9 @@ def test_a_host_on_its_way_back_goes_on_back(state: str) -> None:
 
 
 def test_a_host_in_the_middle_goes_back_when_the_inventory_wants_the_old_driver() -> None:
-    entry = fleet(gpu1=host(facts=facts(transaction("installed")), wanted=OLD), gpu2=host("gpu2"))["hosts"]["gpu1"][NAME]
+    entry = fleet(gpu1=host(facts=facts(transaction("installed")), wanted=OLD), gpu2=host("gpu2"))["hosts"]["gpu1"][
+        NAME
+    ]
     assert (entry["way"], entry["meant_back"], entry["from"], entry["to"]) == ("back", True, NEW, OLD)
 
 
@@ -186,9 +192,18 @@ def test_a_host_that_was_drained_before_is_told_and_stays_so() -> None:
 
 @pytest.mark.parametrize(
     ("version", "wanted", "same"),
-    [(NEW, NEW, True), (NEW, "535", True), (NEW, "535.26", False), (NEW, "53", False), (None, "535", False), (NEW, None, False)],
+    [
+        (NEW, NEW, True),
+        (NEW, "535", True),
+        (NEW, "535.26", False),
+        (NEW, "53", False),
+        (None, "535", False),
+        (NEW, None, False),
+    ],
 )
-def test_a_version_is_the_wanted_one_or_of_the_wanted_branch(version: str | None, wanted: str | None, same: bool) -> None:
+def test_a_version_is_the_wanted_one_or_of_the_wanted_branch(
+    version: str | None, wanted: str | None, same: bool
+) -> None:
     assert matches(version, wanted) is same
 
 
@@ -200,7 +215,9 @@ def test_servers_are_as_they_were_before_a_lease() -> None:
     assert [(one["server"], one["state"], one["share_percent"]) for one in servers] == [("gpu1-chat", "ready", 100)]
 
 
-def running(state: str | None, loaded: str | None = NEW, library: str | None = NEW, disk: str | None = NEW) -> dict[str, Any]:
+def running(
+    state: str | None, loaded: str | None = NEW, library: str | None = NEW, disk: str | None = NEW
+) -> dict[str, Any]:
     kept = {"id": "driver-1", "state": state} if state else None
     return {
         "driver_facts": {
