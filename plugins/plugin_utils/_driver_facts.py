@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change without notice.
-"""How the driver comes to each distribution, by driver_facts.yml. Controller only; _driver_facts_schema.py checks it."""
+"""How the driver comes to each distribution, by driver_facts.yml; controller only. _driver_facts_schema.py checks."""
 
 from __future__ import annotations
 
