@@ -233,7 +233,9 @@ def _host_findings(host: str, known: Mapping[str, Any], entry: Mapping[str, Any]
     if entry["action"] == "resume":
         return _resume_findings(host, known, entry) + _consent(host, known["wanted"], entry)
     plan = known["plan"]
-    told = [{**item, "subject": f"{host}: {item['subject']}"} for item in plan["refusals"]]
+    # The one of a host's own plan knows only "no"; below is asked for a word as well.
+    refused = [item for item in plan["refusals"] if item.get("check") != "driver_reboot"]
+    told = [{**item, "subject": f"{host}: {item['subject']}"} for item in refused]
     if entry["action"] != "none":
         told += [{**item, "subject": f"{host}: {item['subject']}"} for item in plan.get("warnings") or ()]
         told += _consent(host, known["wanted"], entry) + _left_drained(host, known)
@@ -241,8 +243,8 @@ def _host_findings(host: str, known: Mapping[str, Any], entry: Mapping[str, Any]
 
 
 def _resume_findings(host: str, known: Mapping[str, Any], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    wanted = str(known["wanted"].get("version"))
-    if matches(entry["to"], wanted) or matches(entry["from"], wanted):
+    wanted = str(known["wanted"].get("version") or "")
+    if not wanted or matches(entry["to"], wanted) or matches(entry["from"], wanted):
         return []
     return [
         finding(
