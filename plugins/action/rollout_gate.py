@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction, results_by_host
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_rollout import KIND, driver_answer
 from ansible_collections.local_llm.ops.plugins.plugin_utils._gate import gate, reasons_text
 from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import read_journal
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
@@ -36,6 +37,8 @@ class ActionModule(ControllerAction):
         hosts = arguments["batch_hosts"]
         batch_hosts = [str(host) for host in (task_vars["ansible_play_batch"] if hosts is None else hosts)]
         infos = results_by_host(arguments, "release_infos", list(plan["hosts"]), task_vars) or {}
+        if plan.get("kind") == KIND:
+            infos = {host: driver_answer(info) for host, info in infos.items()}
         try:
             journal = read_journal(Path(arguments["directory"]).absolute())
         except OSError as error:

@@ -11,6 +11,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_outcome import conclude_driver
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_rollout import KIND
 from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import read_journal
 from ansible_collections.local_llm.ops.plugins.plugin_utils._outcome import conclude, decide
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
@@ -40,5 +42,11 @@ class ActionModule(ActionBase):
                 f"The journal in {arguments['directory']} is damaged from line {journal.broken_line} on: "
                 f"{journal.broken_reason} Look at the file before you run anything else."
             )
-        read = decide if arguments["phase"] == "decide" else conclude
-        return {"changed": False, **read(plain(arguments["plan"]), journal.lines, arguments["scope"])}
+        plan = plain(arguments["plan"])
+        if arguments["phase"] == "decide":
+            found = decide(plan, journal.lines, arguments["scope"])
+        elif plan.get("kind") == KIND:
+            found = conclude_driver(plan, journal.lines)
+        else:
+            found = conclude(plan, journal.lines, arguments["scope"])
+        return {"changed": False, **found}

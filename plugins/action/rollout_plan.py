@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -63,6 +62,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_text import (
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils._quality_files import VARIABLE as QUALITY_VARIABLE
 from ansible_collections.local_llm.ops.plugins.plugin_utils._quality_files import quality_findings
+from ansible_collections.local_llm.ops.plugins.plugin_utils._rollout_id import new_rollout_id
 from ansible_collections.local_llm.ops.plugins.plugin_utils._ssh_keepalive import keepalive_findings
 
 
@@ -226,11 +226,6 @@ class ActionModule(ControllerAction):
         bad = failures(findings)
         result = {"changed": False, "plan": None, **(more or {}), "findings": findings, "msg": to_mend(bad)}
         return {**result, "failed": True} if arguments["fail"] else result
-
-
-def new_rollout_id() -> str:
-    """Return an id that sorts by time and is not given twice."""
-    return f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(2)}"
 
 
 def _serial(arguments: dict[str, Any]) -> list[Any]:

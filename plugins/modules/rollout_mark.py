@@ -35,7 +35,7 @@ options:
   playbook:
     description: What ran.
     type: str
-    choices: [upgrade, rollback]
+    choices: [upgrade, rollback, driver]
     default: upgrade
   started_seconds:
     description: When it began, Unix time.
@@ -92,7 +92,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "rollout_id": {"type": "str", "required": True},
-            "playbook": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
+            "playbook": {"type": "str", "choices": ["upgrade", "rollback", "driver"], "default": "upgrade"},
             "started_seconds": {"type": "float", "required": True},
             "ended_seconds": {"type": "float"},
             "outcome": {"type": "str"},

@@ -18,6 +18,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._canonical import sh
 # How the name of a lock begins, who that is, and which playbook ends what a dead one has left.
 _KINDS = (
     ("models-", "The playbook models, as", "run models once with -e local_llm_models_apply=true"),
+    ("driver-", "Driver rollout", "run driver, which goes on where it stopped"),
     ("recovery-", "A recovery of GPU hosts,", "run health once with -e remediate=true"),
     ("", "Rollout", "run upgrade to go on, or rollback to go back"),
 )
@@ -89,6 +90,9 @@ def take_over_reason(
     """
     if asked_for and asked_for == lock.get("rollout_id"):
         return "it was asked for by name"
+    if _changes_drivers(lock) != _changes_drivers(holder):
+        # What a dead one has left half done is only seen, and ended, by its own playbook.
+        return None
     same_controller = bool(holder["controller_id"]) and lock.get("controller_id") == holder["controller_id"]
     if same_controller and lock.get("controller_boot_id") != holder["controller_boot_id"]:
         return "its controller, which is this one, was restarted since"
@@ -109,7 +113,7 @@ def holder_alive(lock: Mapping[str, Any]) -> bool:
 def told(where: str, lock: Mapping[str, Any]) -> str:
     """Return who holds the fleet lock on a gateway host, and what to do about it, for whoever must wait."""
     name = str(lock.get("rollout_id"))
-    who, way = next((who, way) for start, who, way in _KINDS if name.startswith(start))
+    who, way = _kind(name)
     halted = lock.get("halted")
     dead = f"It halted: {halted}. End" if halted else "Wait for its end. If it is dead, end"
     by = f"by {lock.get('user') or '?'} on {lock.get('controller') or '?'}"
@@ -119,14 +123,23 @@ def told(where: str, lock: Mapping[str, Any]) -> str:
 def refusal(where: str, path: str, lock: Mapping[str, Any], age_seconds: float) -> str:
     """Return the message for a second rollout: who holds the lock, how to look, how to take over."""
     halted = f" It halted: {lock['halted']}." if lock.get("halted") else ""
+    _who, way = _kind(str(lock.get("rollout_id")))
     return (
         f"{where}: rollout {lock.get('rollout_id')} holds the lock: {lock.get('user')} on controller "
         f"{lock.get('controller')}, process {lock.get('pid')} ({lock.get('command')}), since {lock.get('started_at')}, "
         f"last sign of life {age_seconds:.0f} s ago; the lock lapses after {lock.get('ttl_seconds')} s without one."
         f"{halted} Look: `ps -o lstart,args -p {lock.get('pid')}` on {lock.get('controller')}, and {path} on {where}. "
-        f"Wait for it to end. Only if it is certainly dead, take over: run again with "
-        f"-e local_llm_rollout_take_over={lock.get('rollout_id')}"
+        f"Wait for it to end. If it is dead, end it first: {way}. Only if it is certainly dead, take over: run again "
+        f"with -e local_llm_rollout_take_over={lock.get('rollout_id')}"
     )
+
+
+def _kind(name: str) -> tuple[str, str]:
+    return next((who, way) for start, who, way in _KINDS if name.startswith(start))
+
+
+def _changes_drivers(lock: Mapping[str, Any]) -> bool:
+    return str(lock.get("rollout_id")).startswith("driver-")
 
 
 def _read(path: Path) -> str:

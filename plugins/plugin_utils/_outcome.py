@@ -34,7 +34,7 @@ def decide(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict[s
     """
     if scope not in SCOPES:
         raise ValueError(f"local_llm_rollout_scope is '{scope}'. Use one of: {', '.join(SCOPES)}.")
-    states = _states(plan, lines)
+    states = instance_states(plan, lines)
     failures = _failures(lines)
     if states and all(state == "healthy" for state in states.values()):
         return {"outcome": "completed", "take_back": {}, "failures": []}
@@ -53,7 +53,7 @@ def conclude(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict
     state is a rollout state of the design: completed, halted, rolled_back_verified or rollback_failed.
     """
     decision = decide(plan, lines, scope)
-    states = _states(plan, lines)
+    states = instance_states(plan, lines)
     names = {state: _names(states, state) for state in set(states.values())}
     what = " ".join(decision["failures"]) or "The rollout was stopped."
     if states and all(state == "rolled_back_verified" for state in states.values()) and not decision["failures"]:
@@ -105,7 +105,7 @@ def conclude(plan: Mapping[str, Any], lines: Sequence[Line], scope: str) -> dict
     return {"state": "rolled_back_verified", "message": message, "release_lock": True}
 
 
-def _states(plan: Mapping[str, Any], lines: Sequence[Line]) -> dict[tuple[str, str], str]:
+def instance_states(plan: Mapping[str, Any], lines: Sequence[Line]) -> dict[tuple[str, str], str]:
     """Return the last state of every instance that the plan changes, or carries over from an interrupted rollout."""
     last = host_lines(lines)
     states: dict[tuple[str, str], str] = {}

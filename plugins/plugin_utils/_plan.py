@@ -61,7 +61,7 @@ def build_plan(
             if name not in instances and found[name].get("current"):
                 findings.append(_left_over(host, name, found[name]))
     changing = [host for host, entries in hosts.items() if any(entry["action"] != "none" for entry in entries.values())]
-    findings = findings + _canary_findings(canary, list(hosts), changing) + serial_findings(serial)
+    findings = findings + canary_findings(canary, list(hosts), changing) + serial_findings(serial)
     halted = _halted(known)
     order = order_hosts(changing, canary, {host for host, _name in halted})
     meant = [] if serial_findings(serial) else batches(order, serial)
@@ -80,7 +80,7 @@ def build_plan(
         "batches": planned,
         "hosts": hosts,
         "carried": carried,
-        "findings": findings + _pool_findings(hosts, planned, allow_pool_outage),
+        "findings": findings + pool_findings(hosts, planned, allow_pool_outage),
     }
 
 
@@ -297,7 +297,8 @@ def _left_over(host: str, name: str, info: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _canary_findings(canary: str | None, hosts: list[str], changing: list[str]) -> list[dict[str, Any]]:
+def canary_findings(canary: str | None, hosts: list[str], changing: list[str]) -> list[dict[str, Any]]:
+    """Return what is wrong with the choice of the canary."""
     if canary is None or canary in changing:
         return []
     if canary not in hosts:
@@ -322,7 +323,7 @@ def _canary_findings(canary: str | None, hosts: list[str], changing: list[str]) 
     ]
 
 
-def _pool_findings(
+def pool_findings(
     hosts: Mapping[str, Mapping[str, Mapping[str, Any]]], planned: list[list[str]], allow_outage: bool
 ) -> list[dict[str, Any]]:
     """Return what the order means for each pool: taken out as a whole, or first met by a batch of several hosts."""

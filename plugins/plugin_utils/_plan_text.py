@@ -57,10 +57,10 @@ def plan_markdown(plan: Mapping[str, Any]) -> str:
         f"{summary(plan).capitalize()}.",
         lead if plan["canary"] else "Nothing has to change.",
         "",
-        *_markdown_table(_header(plan), plan_rows(plan)),
+        *markdown_table(_header(plan), plan_rows(plan)),
     ]
     if plan["findings"]:
-        lines += ["", "## Findings", "", *(f"- {_escape(finding_line(item))}" for item in plan["findings"])]
+        lines += ["", "## Findings", "", *(f"- {escape(finding_line(item))}" for item in plan["findings"])]
     return "\n".join(lines) + "\n"
 
 
@@ -95,7 +95,7 @@ def rollback_markdown(plan: Mapping[str, Any]) -> str:
         "",
         "Last batch first:",
         "",
-        *_markdown_table(("host", "instance", "leaves", "goes back to", "which is"), rows),
+        *markdown_table(("host", "instance", "leaves", "goes back to", "which is"), rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -164,7 +164,7 @@ def _way_forward_markdown(plan: Mapping[str, Any]) -> str:
         "",
         "    ansible-playbook local_llm.ops.upgrade",
         "",
-        *_markdown_table(("host", "instance", "from", "to", "why"), rows),
+        *markdown_table(("host", "instance", "from", "to", "why"), rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -198,14 +198,17 @@ def _content(description: Mapping[str, Any]) -> str:
     return f"{engine}, {model}"
 
 
-def _markdown_table(header: tuple[str, ...], rows: list[Any]) -> list[str]:
+def markdown_table(header: tuple[str, ...], rows: list[Any]) -> list[str]:
+    """Return a table as lines of Markdown."""
+
     def line(cells: tuple[str, ...]) -> str:
-        return f"| {' | '.join(_escape(str(cell)) for cell in cells)} |"
+        return f"| {' | '.join(escape(str(cell)) for cell in cells)} |"
 
     return [line(header), "|" + " --- |" * len(header), *(line(row) for row in rows)]
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 

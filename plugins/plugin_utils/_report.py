@@ -5,9 +5,10 @@
 """The report of a rollout as plain data, made from journal lines and evidence. Schema 1.
 
 Keys of the report:
-  schema, kind ("rollout_report"), rollout_id, outcome (completed | rolled_back_verified | rollback_failed | halted |
-  unfinished), on_purpose (a person asked for the rollback, and it went well), state (the last state of the rollout),
-  finished, summary (one sentence), next_steps (null when there is nothing to do), started_at, ended_at,
+  schema, kind ("rollout_report"), rollout_kind (release | driver), rollout_id, outcome (completed |
+  rolled_back_verified | rollback_failed | halted | unfinished), on_purpose (a person asked for the rollback, and it
+  went well), state (the last state of the rollout), finished, summary (one sentence), next_steps (null when there is
+  nothing to do), started_at, ended_at,
   duration_seconds, cause (host, instance, step, reason, log_lines, verdict, unreachable, at, line; or null),
   plan (batches, scope, moves), hosts, events (the journal, allow-listed), journal (integrity), controller, versions.
 Keys of one entry of hosts:
@@ -124,6 +125,7 @@ def build_report(
     report: dict[str, Any] = {
         "schema": REPORT_SCHEMA,
         "kind": "rollout_report",
+        "rollout_kind": "driver" if any(holder.get("kind") == "driver" for holder in plans) else "release",
         "rollout_id": next((str(record["rollout_id"]) for record in records if record.get("rollout_id")), None),
         "outcome": state if state in FINAL_STATES else "unfinished",
         "on_purpose": on_purpose,

@@ -10,6 +10,11 @@ import re
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_compare import MEASURES
+from ansible_collections.local_llm.ops.plugins.plugin_utils._report_driver_words import (
+    DRIVER_STEPS,
+    driver_next_steps,
+    driver_summary,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_journal import parse_time
 
 MAX_REASON = 180
@@ -73,6 +78,7 @@ _STEP_WORDS = {
     "approved": "a person said yes",
     "no_approval": "nobody said yes",
     "revert_failed": "going back failed",
+    **DRIVER_STEPS,
 }
 _OUTCOME_WORDS = {
     "completed": "Completed",
@@ -197,6 +203,8 @@ def summary(report: dict[str, Any]) -> str:
     number, took = len(hosts), seconds(report["duration_seconds"])
     everything = _plural(number, "instance")
     why = _why(report)
+    if report["rollout_kind"] == "driver":
+        return driver_summary(report, why, took)
     if outcome == "completed":
         releases = sorted({entry["release"] for entry in hosts if entry["release"]})
         target = f"release {releases[0]}" if len(releases) == 1 else "its new release"
@@ -225,6 +233,8 @@ def next_steps(report: dict[str, Any]) -> str | None:
     outcome, hosts, cause = report["outcome"], report["hosts"], report["cause"]
     if outcome == "completed" or report["on_purpose"]:
         return None
+    if report["rollout_kind"] == "driver":
+        return driver_next_steps(report)
     if outcome == "rollback_failed":
         failed = [entry for entry in hosts if entry["outcome"] == "rollback_failed"] or hosts[:1]
         names = ",".join(sorted({entry["host"] for entry in failed}))

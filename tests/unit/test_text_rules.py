@@ -171,8 +171,14 @@ def without_prefix(role: str, names: Iterator[tuple[str, tuple[str, ...]]]) -> l
 
 PLAYBOOK_FILES = files("playbooks/**/*.yml", "molecule/**/*.yml")
 ROLE_FILES = files("roles/*/tasks/**/*.yml", "roles/*/handlers/**/*.yml")
-ROLLOUT_FILES = files("roles/_release/**/*.yml", "playbooks/upgrade.yml")
-ROLLED_FILES = [path for path in files("roles/_release/tasks/*.yml") if path.name not in BEFORE_THE_ROLLOUT]
+ROLLOUT_FILES = files(
+    "roles/_release/**/*.yml", "roles/_driver/**/*.yml", "playbooks/upgrade.yml", "playbooks/driver.yml"
+)
+ROLLED_FILES = [
+    path
+    for path in files("roles/_release/tasks/*.yml", "roles/_driver/tasks/*.yml")
+    if path.name not in BEFORE_THE_ROLLOUT
+]
 PYTHON_FILES = files("plugins/**/*.py", "tests/**/*.py", "tools/**/*.py", "benchmarks/**/*.py", "molecule/**/*.py")
 
 

@@ -65,6 +65,7 @@ def walk(*steps: tuple[Any, ...], host: str = "h") -> list[dict[str, Any]]:
 
 REPORT_KEYS = {
     "on_purpose",
+    "rollout_kind",
     "schema",
     "kind",
     "rollout_id",

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, local_llm.ops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook driver on a fleet that serves: planned, changed, taken back, gone on with; clients see none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from driver_fleet import FAILS, KEEP, NEW, OLD, OTHER
+from driver_rollout_fleet import LAB, SERVING, DriverRolloutFleet, wanted
+from fleet import Client
+from rollouts import Rollout, gateway_servers, journal
+
+READY = {f"{host}-chat": "ready" for host in SERVING}
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[DriverRolloutFleet]:
+    """One gateway and two hosts that serve on the old driver, which `site` has installed."""
+    it = DriverRolloutFleet(LAB)
+    it.furnish()
+    done = it.playbook("site", *wanted(OLD))
+    assert done.code == 0, done.output[-6000:]
+    yield it
+    if not KEEP:
+        it.lab_command("down")
+
+
+@pytest.fixture
+def client(serving: DriverRolloutFleet) -> Iterator[Client]:
+    with serving.client(rate=10) as it:
+        it.wait_answered(10)
+        yield it
+
+
+def servers(fleet: DriverRolloutFleet) -> dict[str, str]:
+    """Return the state of each server at the gateway."""
+    return {server["server"]: server["admin_state"] for server in gateway_servers(fleet)}
+
+
+def drivers(fleet: DriverRolloutFleet) -> dict[str, tuple[str, str]]:
+    """Return what is loaded and the library of each host."""
+    return {host: fleet.driver(host) for host in SERVING}
+
+
+def both(version: str) -> dict[str, tuple[str, str]]:
+    return dict.fromkeys(SERVING, (version, version))
+
+
+def test_site_installs_the_first_driver_and_leaves_it_alone_afterwards(serving: DriverRolloutFleet) -> None:
+    assert drivers(serving) == both(OLD)
+    done = serving.playbook("site", *wanted(NEW))
+    assert done.code == 0, done.output[-3000:]
+    assert drivers(serving) == both(OLD)
+    assert f"runs driver {OLD}; the inventory wants {NEW}" in done.output
+
+
+def test_check_mode_prints_the_plan_per_host_and_changes_nothing(serving: DriverRolloutFleet) -> None:
+    done = serving.change(NEW, "--check")
+    assert done.code == 0, done.output[-4000:]
+    assert "Driver rollout driver-" in done.output
+    row = next(line for line in done.output.splitlines() if line.startswith("1 ") and "gpu1" in line)
+    assert OLD in row and NEW in row
+    assert f"libnvidia-ml1 {OLD}-1 -> {NEW}-1" in done.output
+    assert "expected downtime" in done.output
+    assert done.rollout is None
+    assert drivers(serving) == both(OLD)
+
+
+def test_reboot_that_nobody_decided_about_stops_before_anything_is_touched(serving: DriverRolloutFleet) -> None:
+    done = serving.playbook("driver", *wanted(NEW, reboot="ask"))
+    assert done.code != 0
+    assert "-e nvidia_driver_reboot=yes" in done.output
+    assert servers(serving) == READY
+    assert done.rollout is None
+
+
+def test_build_that_fails_goes_back_and_stops_the_rollout(serving: DriverRolloutFleet, client: Client) -> None:
+    done = serving.change(FAILS)
+    assert done.code != 0
+    assert done.outcome == "rolled_back_verified", done.output[-6000:]
+    assert drivers(serving) == both(OLD)
+    assert servers(serving) == READY
+    assert not [line for line in journal(done.made_rollout) if line["host"] == "gpu2" and line["event"] == "drained"]
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
+
+
+def test_good_driver_comes_to_every_host_and_clients_see_none_of_it(
+    serving: DriverRolloutFleet, client: Client
+) -> None:
+    done = serving.change(NEW)
+    assert done.code == 0, done.output[-6000:]
+    assert done.outcome == "completed"
+    assert drivers(serving) == both(NEW)
+    assert servers(serving) == READY
+    again = serving.change(NEW)
+    assert (again.code, again.rollout) == (0, None), again.output[-3000:]
+    traffic = client.finish()
+    assert traffic.failed == 0, traffic
+
+
+def test_dead_controller_is_gone_on_with_and_a_drained_server_stays_drained(serving: DriverRolloutFleet) -> None:
+    serving.ad_hoc("gw1", "local_llm.ops.gateway_backend", "pool=chat server=gpu2-chat state=drain")
+    run = Rollout(serving, *wanted(OLD), playbook="driver")
+    run.wait_event("driver_installed", "gpu1", 200)
+    run.kill()
+    assert serving.state("gpu1") == "open"
+    assert servers(serving)["gpu1-chat"] == "drain", "nothing lets a host in by itself while its driver is half there"
+
+    refused = serving.playbook("upgrade", "-e", "lab_parallel_requests=3")
+    assert refused.code != 0
+    assert "run driver" in refused.output, "the lock of a dead driver rollout names the playbook that ends it"
+
+    done = serving.change(OLD, "-e", '{"local_llm_allow_pool_outage": true}')
+    assert done.code == 0, done.output[-6000:]
+    assert drivers(serving) == both(OLD)
+    assert servers(serving) == {"gpu1-chat": "ready", "gpu2-chat": "drain"}
+    serving.ad_hoc("gw1", "local_llm.ops.gateway_backend", "pool=chat server=gpu2-chat state=ready")
+
+
+def test_module_that_is_another_one_than_its_package_says_goes_back(serving: DriverRolloutFleet) -> None:
+    done = serving.change(OTHER)
+    assert done.code != 0
+    assert done.outcome == "rolled_back_verified", done.output[-6000:]
+    assert drivers(serving) == both(OLD)
+    assert servers(serving) == READY
+
+
+def test_modules_that_do_not_unload_go_back_or_take_a_reboot_with_consent(serving: DriverRolloutFleet) -> None:
+    for host in SERVING:
+        serving.shell(host, "mkdir -p /run/driver_stand_in && touch /run/driver_stand_in/stuck")
+    done = serving.change(NEW)
+    assert done.code != 0
+    assert "nvidia_driver_reboot is no" in done.output
+    assert done.outcome == "rolled_back_verified", done.output[-6000:]
+    assert servers(serving) == READY
