@@ -50,6 +50,7 @@ def plan_driver(
     modules, choice = _choose(facts, wish, row, stock, modules)
     refused += [
         *_failed(modules.findings),
+        *refuse.unpackaged(facts),
         *refuse.mixed_sources(facts, row["origins"]),
         *refuse.broken_packages(facts),
     ]

@@ -50,6 +50,28 @@ def mixed_sources(facts: Mapping[str, Any], origins: list[str]) -> Iterator[Find
         )
 
 
+def unpackaged(facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a refusal when there is a driver that no package brought: nobody knows what packages do over it."""
+    seen = {"module": facts["loaded_version"], "library": facts["library_version"]}
+    found = [f"{what} {version}" for what, version in seen.items() if version]
+    brought = [
+        name
+        for name, item in facts["packages"].items()
+        if item["status"] != "config-files" and driver_version(item["version"])
+    ]
+    if found and not brought:
+        yield finding(
+            "driver_sources",
+            "fail",
+            "driver without packages",
+            observed=f"{', '.join(found)}, and no package of it is installed",
+            expected="a driver from packages, or none",
+            action="It is from NVIDIA's installer (.run) or from a container. Take it away first: nvidia-uninstall, or "
+            "the container that brings it; then reboot. Or set nvidia_driver_source to none.",
+            source="/sys/module/nvidia/version, libnvidia-ml.so.1",
+        )
+
+
 def broken_packages(facts: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield a refusal when the package manager has not finished earlier work."""
     if facts["broken_packages"]:

@@ -35,6 +35,7 @@ BROKEN = {
 
 
 MIXED = {**installed("nvidia", ("libcuda1",), "535.1-1"), **installed("debian", ("nvidia-smi",), "535.2-1")}
+BEFORE = installed("ubuntu", ("libnvidia-compute-570-server",), "570.172.08-0ubuntu1")
 UNITS = (
     "ollama.service", "local-llm@chat.service", "user@0.service", "session-1.scope", None, "nvidia-dcgm.service",
 )  # fmt: skip
@@ -60,6 +61,8 @@ def plan(facts: dict[str, Any], wish: dict[str, Any] | None = None) -> dict[str,
             {"packages": MIXED},
             {}, "driver_sources", "one archive",
         ),
+        ({"loaded_version": "580.95.05"}, {}, "driver_sources", "nvidia-uninstall"),
+        ({"library_version": "580.95.05"}, {}, "driver_sources", "nvidia-uninstall"),
         ({"broken_packages": ["nvidia-kernel-dkms"], "packages": BROKEN}, {}, "driver_packages", "dpkg --configure -a"),
         ({"kernels": [{"release": RUNNING, "headers": False}]}, {}, "driver_headers", f"linux-headers-{RUNNING}"),
         (
@@ -194,8 +197,8 @@ def test_a_busy_package_manager_does_not_fail_a_host_that_is_there_already() -> 
         ({"kernel_newest": NEWEST, "kernels": kernels(True)}, "needed", NEWEST),
         ({"secure_boot": "on", "mok_enrolled": True}, "needed", "Secure Boot"),
         ({}, "maybe", "nouveau"),
-        ({"loaded_version": "570.172.08", "loaded_flavour": "open"}, "maybe", "in place"),
-        ({"loaded_version": "570.172.08", "loaded_flavour": "proprietary"}, "maybe", "from proprietary to open"),
+        ({"packages": BEFORE, "loaded_version": "570.172.08", "loaded_flavour": "open"}, "maybe", "in place"),
+        ({"packages": BEFORE, "loaded_version": "570.172.08", "loaded_flavour": "proprietary"}, "maybe", "to open"),
         ({"generations": []}, "not_needed", "no NVIDIA GPU"),
     ],
 )  # fmt: skip
