@@ -264,6 +264,11 @@ def _mark(host: Host, verb: str, names: Sequence[str], held: bool) -> None:
         raise DriverError(f"apt-mark {verb} did nothing for {listed(wrong)}. Look at: dpkg --get-selections")
 
 
+def automatic(host: Host) -> set[str]:
+    """Return the packages that are there only because others need them."""
+    return set(host.must("apt-mark showauto", "apt-mark", "showauto").split())
+
+
 def mark_automatic(host: Host, names: Sequence[str]) -> None:
     """Say of packages that they are there only because others need them."""
     if names:

@@ -73,6 +73,7 @@ def go_back(work: Work) -> None:
             apt.apply(work.host, wanted, work.cache.files(wanted))
         work.move("rolling_back", "the packages are those of before", boot_id=work.host.boot_id())
     apt.forget_settings(work.host, [name for name in wanted if name not in snapshot["packages"]])
+    apt.mark_automatic(work.host, snapshot["automatic"])
     restore_protection(work)
     version = snapshot["loaded_version"]
     if version:

@@ -124,6 +124,7 @@ def take_snapshot(work: Work, changes: changes_of.Changes) -> dict[str, Any]:
         "transaction_id": work.open_transaction["id"],
         "packages": {name: packages[name] for name in sorted(names) if name in packages},
         "changes": changes_of.to_json(changes),
+        "automatic": sorted(apt.automatic(work.host) & set(changes)),
         "cache": work.cache.manifest(),
         "files": protection.read_files(work.host, list(protection.pinned_files(work.plan))),
         "units": units.unit_states(work.host, units_of(work.plan)),
@@ -164,8 +165,11 @@ def installed(work: Work) -> None:
         protection.write_files(work.host, protection.pinned_files(work.plan))
         with work.timed("packages"):
             apt.apply(work.host, wanted, files)
-        needed = [name for name, (before, _after) in work.changes.items() if before is None]
-        apt.mark_automatic(work.host, [name for name in needed if name not in work.plan["install"]])
+        # What apt is told by a file it takes for wanted by a person.
+        new = [name for name, (before, _after) in work.changes.items() if before is None]
+        needed = [name for name in new if name not in work.plan["install"]]
+        stay = [name for name in work.snapshot["automatic"] if wanted[name] is not None]
+        apt.mark_automatic(work.host, [*needed, *stay])
     protect_new(work)
     if work.plan.get("to"):
         work.findings += kernel.check_built(work.host, work.plan["to"])

@@ -54,6 +54,7 @@ class FakeHost:
     packages: dict[str, str] = field(default_factory=dict)
     status: dict[str, str] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    automatic: set[str] = field(default_factory=set)
     mirror: set[tuple[str, str]] = field(default_factory=set)
     loaded: str = ""
     in_use: bool = False
@@ -102,6 +103,7 @@ class FakeHost:
         self.packages[name] = version
         self.status[name] = self.spoil(name, version)
         self.held.discard(name)
+        self.automatic.discard(name)
 
     def call(self, state: str, wanted: dict[str, Any] | None = None, check_mode: bool = False) -> dict[str, Any]:
         """Run the module."""
@@ -179,7 +181,15 @@ class FakeHost:
         return (100 if broken else 0), "\n".join(lines), "E: a script failed" if broken else ""
 
     def _apt_mark(self, words: list[str]) -> str:
-        self.held = self.held | set(words[1:]) if words[0] == "hold" else self.held - set(words[1:])
+        names = set(words[1:])
+        if words[0] == "showauto":
+            return "".join(f"{name}\n" for name in sorted(self.automatic))
+        if words[0] == "auto":
+            self.automatic |= names
+        elif words[0] == "hold":
+            self.held |= names
+        else:
+            self.held -= names
         return ""
 
     def _rmmod(self, words: list[str]) -> Answer:

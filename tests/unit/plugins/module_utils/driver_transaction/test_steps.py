@@ -50,6 +50,15 @@ def test_the_transaction_runs_without_lists_of_a_mirror(host: FakeHost) -> None:
     assert str(host.root / "driver/cache/libcuda1_2.0-1_amd64.deb") in one
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_a_package_that_came_for_others_stays_one(host: FakeHost, back: bool) -> None:
+    host.automatic = {"libcuda1"}
+    forward(host, "2.0", "installed")
+    if back:
+        host.call("rolled_back")
+    assert host.automatic == {"libcuda1"}
+
+
 @pytest.mark.parametrize("until", FORWARD[:-1])
 def test_the_way_back_leads_from_every_step_to_the_host_of_before(host: FakeHost, until: str) -> None:
     host.held = {"libcuda1"}
