@@ -27,8 +27,9 @@ KIND = "driver"
 SOURCE = "driver"
 # Stands where a release rollout has the name of an instance; no instance can be called so.
 NAME = "nvidia_driver"
-# A transaction in one of these states is over; any other one goes on.
+# A transaction in one of these states is over, in one of the next it has changed nothing yet; any other one goes on.
 ENDED = ("committed", "rolled_back")
+NOT_BEGUN = ("planned", "downloaded")
 BACKWARD = ("rolling_back", "failed")
 CONSENT = "nvidia_driver_reboot"
 
@@ -109,17 +110,14 @@ def servers_of(
 def work_of(known: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a host carries out: its driver plan, with the servers and instances to bring back afterwards.
 
-    A transaction that goes on keeps what it noted when it began: by now its servers are drained.
+    A transaction that did not end keeps what it noted when it began: by now its servers may be drained.
     """
     noted = (_unfinished(known) or {}).get("plan") or {}
     plan = noted if entry["action"] == "resume" and noted else known["plan"]
-    servers = noted.get("servers") if entry["action"] == "resume" else None
-    serving = noted.get("serving") if entry["action"] == "resume" else None
-    servers = known["servers"] if servers is None else servers
     return {
         **plan,
-        "servers": list(servers),
-        "serving": list(known["serving"] if serving is None else serving),
+        "servers": list(noted.get("servers", known["servers"])),
+        "serving": list(noted.get("serving", known["serving"])),
         "gpu_count": noted.get("gpu_count", len(known["facts"]["gpus"])),
     }
 
@@ -179,6 +177,7 @@ def _entry(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
         "way": "forward",
         "meant_back": False,
         "modules": plan["modules"],
+        "modules_reason": plan["modules_reason"],
         "reboot": plan["reboot"],
         "reboot_reason": plan["reboot_reason"],
         "downtime_seconds": plan["downtime_seconds"],
@@ -188,11 +187,15 @@ def _entry(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
         "share_limit_percent": 100,
         "gateway_before": "ready" if any(server["state"] == "ready" for server in known["servers"]) else None,
     }
-    if transaction:
+    meant_back = bool(transaction) and matches((transaction or {}).get("from"), known["wanted"].get("version"))
+    if transaction and (meant_back or transaction.get("state") not in NOT_BEGUN):
         noted = transaction.get("plan") or {}
-        meant_back = matches(transaction.get("from"), known["wanted"].get("version"))
         back = transaction["state"] in BACKWARD or meant_back
-        more = {key: noted[key] for key in ("modules", "reboot", "reboot_reason", "downtime_seconds") if key in noted}
+        more = {
+            key: noted[key]
+            for key in ("modules", "modules_reason", "reboot", "reboot_reason", "downtime_seconds")
+            if key in noted
+        }
         reason = f"goes on where it stopped: {transaction['state']}{', on the way back' if back else ''}"
         way = "back" if back else "forward"
         entry.update(more, action="resume", way=way, meant_back=meant_back, reason=reason)
@@ -201,7 +204,7 @@ def _entry(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
         entry["packages"] = _packages(noted, known["facts"]) if noted else entry["packages"]
     elif plan["changes"]:
         action = "upgrade" if plan["from"] else "install"
-        entry.update(action=action, reason=plan["modules_reason"])
+        entry.update(action=action, reason=f"{plan['from'] or 'no driver'} -> {plan['to']}")
     else:
         entry.update(action="none", reason="runs it already")
     entry["changes"] = [{"key": item["package"], "from": item["from"], "to": item["to"]} for item in entry["packages"]]

@@ -48,7 +48,8 @@ def host_lines(plan: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     for host in plan["order"]:
         entry = plan["hosts"][host][NAME]
-        lines.append(f"{host}: {entry['reason']}")
+        lines.append(f"{host}: {entry['reason'] or entry['action']}")
+        lines.append(f"  modules: {entry['modules']} ({entry['modules_reason']})")
         lines.append(f"  reboot: {_REBOOT[entry['reboot']]} ({entry['reboot_reason']})")
         downtime = entry["downtime_seconds"]
         lines.append(f"  expected downtime: {_duration(downtime['expected'])} ({downtime['why']})")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 DRIVER_STEPS = {
+    "not_begun": "its turn never came",
     "instances_stopped": "stop the instances",
     "driver_stopped": "nothing holds a GPU",
     "driver_installed": "packages in one transaction",

@@ -21,7 +21,9 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._report_evidence imp
 from ansible_collections.local_llm.ops.plugins.plugin_utils._report_journal import parse_time
 
 CATEGORIES = ("engine", "measurement", "waiting", "orchestration")
-PREPARATION = frozenset({"planned", "locked", "lock_renewed", "gate_refused", "preflight", "staged", "stage_failed"})
+PREPARATION = frozenset(
+    {"planned", "locked", "lock_renewed", "gate_refused", "preflight", "staged", "stage_failed", "not_begun"}
+)
 FAILURES = frozenset(
     {
         "failed",

@@ -139,9 +139,7 @@ def test_a_batch_takes_no_more_hosts_than_the_others_can_stand_in_for() -> None:
     assert plan["serial"] == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    "state", ["planned", "downloaded", "stopped", "installed", "reboot_needed", "loaded", "verified"]
-)
+@pytest.mark.parametrize("state", ["stopped", "installed", "reboot_needed", "loaded", "verified"])
 def test_a_host_in_the_middle_goes_on_with_its_own_plan(state: str) -> None:
     known = host(state="drain", facts=facts(transaction(state)), plan=driver_plan(refusals=[{"status": "fail"}]))
     plan = fleet(gpu2=host("gpu2"), gpu1=known)
@@ -154,6 +152,19 @@ def test_a_host_in_the_middle_goes_on_with_its_own_plan(state: str) -> None:
     assert work["serving"] == ["chat"]
     assert work["gpu_count"] == 8
     assert not was_drained(work["servers"])
+
+
+@pytest.mark.parametrize("state", ["planned", "downloaded"])
+def test_a_transaction_that_changed_nothing_yet_gives_way_to_a_new_plan(state: str) -> None:
+    known = host(state="drain", facts=facts(transaction(state)), wanted="550.163.01")
+    plan = fleet(gpu1=known, gpu2=host("gpu2"))
+    entry = plan["hosts"]["gpu1"][NAME]
+    assert (entry["action"], refusals(plan)) == ("upgrade", [])
+    work = work_of(known, entry)
+    assert [server["state"] for server in work["servers"]] == ["ready"], "the run that died had drained it"
+    assert "id" not in work
+    back = fleet(gpu1=host(state="drain", facts=facts(transaction(state)), wanted=OLD), gpu2=host("gpu2"))
+    assert back["hosts"]["gpu1"][NAME]["way"] == "back", "it must be let in again"
 
 
 @pytest.mark.parametrize("state", ["rolling_back", "failed"])
