@@ -68,7 +68,9 @@ def test_a_rotten_file_that_was_copied_to_a_host_is_dropped_too(mirror: Mirror, 
         "name": "tiny", "revision": "r1", "files": FILES, "models_directory": str(models),
         "controller_directory": str(blobs),
     }  # fmt: skip
-    copied = {"ansible.builtin.copy": {"src": str(blobs / DIGEST), "dest": str(incoming / "model.gguf"), "mode": "0600"}}
+    copied = {
+        "ansible.builtin.copy": {"src": str(blobs / DIGEST), "dest": str(incoming / "model.gguf"), "mode": "0600"}
+    }
     plays = [
         {"hosts": "localhost", "gather_facts": False, "tasks": [copied, {"local_llm.ops.model_directory": published}]}
     ]

@@ -245,7 +245,11 @@ def test_a_gateway_that_does_not_answer_or_not_know_a_server_is_refused() -> Non
 @pytest.mark.parametrize(
     ("info", "observed", "action"),
     [
-        ({"unreachable": True, "msg": "Task failed: no route to host"}, "unreachable: no route to host", "power, network"),
+        (
+            {"unreachable": True, "msg": "Task failed: no route to host"},
+            "unreachable: no route to host",
+            "power, network",
+        ),
         ({}, "no answer", "admin socket"),
     ],
 )
