@@ -111,5 +111,5 @@ told:
   description: What a person should know of it.
   returned: success
   type: str
-  sample: "41 live requests were seen; 1 of 41 failed, 1 % may: too few to tell it from chance; watching on."
+  sample: "41 live requests were seen; 1 of 41 failed, 1 % is allowed: too few to tell it from chance; watching on."
 """

@@ -63,7 +63,7 @@ def allowed_chance(look: int) -> float:
 def judge_errors(server: Counts, others: Counts, limit_percent: float, rare: float) -> Judged:
     """Return what the counts of a server say beside those of the others in the same time."""
     limit = limit_percent / 100
-    told = f"{server.bad} of {server.all} failed, {_percent(limit)} may"
+    told = f"{server.bad} of {server.all} failed, {_percent(limit)} is allowed"
     if not server.bad:
         return Judged("none", told, None)
     if server.share <= limit:

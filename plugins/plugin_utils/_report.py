@@ -14,8 +14,9 @@ Keys of the report:
 Keys of one entry of hosts:
   host, instance, batch, canary, state, outcome, release, previous_release, changes, started_at, ended_at, wall_seconds,
   seconds {engine, measurement, waiting, orchestration}, orchestration_share, steps, verdict, rollback_verdict,
-  live (requests, failed, others_requests, others_failed, told: live requests at the small share; or null), comparison,
-  benchmarks {baseline, new, after_rollback}, quality {baseline, new, after_rollback}.
+  live (requests, failed, others_requests, others_failed, told, stopped: live requests at the small share, and whether
+  they stopped the release; or null), comparison, benchmarks {baseline, new, after_rollback},
+  quality {baseline, new, after_rollback}.
 """
 
 from __future__ import annotations

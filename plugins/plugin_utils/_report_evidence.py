@@ -312,7 +312,9 @@ def find_verdict(evidence: Any, files: Mapping[str, Any]) -> dict[str, Any] | No
 def find_live(line: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what a line of the watch says of live requests; the newest line counts those before it too."""
     kept = keep(line.get("evidence"), LIVE) or {}
-    return None if kept.get("requests") is None else {**kept, "told": detail(line.get("detail"))}
+    if kept.get("requests") is None:
+        return None
+    return {**kept, "told": detail(line.get("detail")), "stopped": line.get("event") == "step_failed"}
 
 
 def facts(evidence: Any) -> dict[str, Any]:

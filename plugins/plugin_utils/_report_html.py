@@ -51,7 +51,6 @@ def render_html(report: dict[str, Any]) -> str:
         "moment": words.day_and_clock,
         "words": lambda name: _PURPOSE if calm and name == "rolled_back_verified" else words.words(name),
         "sentence": words.sentence,
-        "plain_reason": words.plain_reason,
         "step_words": words.step_words,
         "step_title": words.step_title,
         "measure_words": words.measure_words,
@@ -104,6 +103,7 @@ def _limit(verdict: dict[str, Any] | None, key: str) -> float | None:
     return None
 
 
+_COMMIT = re.compile("[0-9a-f]{40}")
 _AGAINST = {"exact": "word for word against", "checks": "by checks against"}
 
 
@@ -111,16 +111,20 @@ def compared_words(quality: dict[str, Any]) -> str:
     """Write what golden answers were held against, and what the items that changed prove."""
     compared = quality["compared"]
     reference = compared["reference"] or {}
-    origin = " ".join(
-        reference[key] for key in ("engine", "engine_version", "model", "model_revision") if reference.get(key)
-    )
+    parts = [reference[key] for key in ("engine", "engine_version", "model", "model_revision") if reference.get(key)]
+    origin = " ".join(part[:12] if _COMMIT.fullmatch(part) else part for part in parts)
     told = f"{_AGAINST.get(compared['mode'], 'against')} {origin or 'what was recorded'}: "
+    if not compared["worse"] and not compared["better"]:
+        return f"{told}none of {words.figure(compared['pairs'])} items became worse or better."
     told += f"{words.figure(compared['worse'])} worse and {words.figure(compared['better'])} better of "
     told += f"{words.figure(compared['pairs'])} items"
-    if compared["verdict"] in ("regression", "improvement"):
-        return f"{told}, a {compared['verdict']} (McNemar's exact test, p {words.figure(compared['p_value'])})."
+    if compared["verdict"] == "regression":
+        return f"{told}, a regression (McNemar's exact test)."
+    if compared["verdict"] == "improvement":
+        return f"{told}, an improvement (McNemar's exact test)."
     if compared["verdict"] == "no_proof" and compared["smallest_provable"]:
-        return f"{told}; no proof of a change, which takes {words.figure(compared['smallest_provable'])} on one side."
+        least = words.figure(compared["smallest_provable"])
+        return f"{told}; no proof of a change, which takes at least {least} worse and none better, or the reverse."
     return f"{told}."
 
 

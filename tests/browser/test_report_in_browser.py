@@ -31,6 +31,8 @@ OUTCOMES = {
     "rolled_back": "Rolled back and verified",
     "unreachable": "Halted",
     "on_purpose": "Rolled back on purpose",
+    "wrong_answers": "Rolled back and verified",
+    "live_errors": "Rolled back and verified",
 }
 
 

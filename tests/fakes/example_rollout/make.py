@@ -2,9 +2,11 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write four hand-made rollouts (journal and evidence) into a directory: make.py DIRECTORY.
+"""Write six hand-made rollouts (journal and evidence) into a directory: make.py DIRECTORY.
 
 completed: three hosts, all well. rolled_back: the canary's time to first token breaks its limit.
+wrong_answers: the canary answers golden prompts worse than the old release did.
+live_errors: the canary passes its probes, and too many requests of clients fail on it.
 unreachable: the second host is lost in batch 2 while it switches; the canary goes back, the third is never touched.
 on_purpose: a person takes all three back.
 Same content on every run.
@@ -22,7 +24,7 @@ HERE = Path(__file__).resolve()
 OLD, NEW = "4f1c2ab09d3e", "b7e0915cc2d4"
 BEGIN = datetime(2026, 1, 5, 9, 15, tzinfo=UTC)
 BATCHES = [["gpu1"], ["gpu2"], ["gpu3"]]
-ROLLOUTS = ("completed", "rolled_back", "unreachable", "on_purpose")
+ROLLOUTS = ("completed", "rolled_back", "unreachable", "on_purpose", "wrong_answers", "live_errors")
 
 
 class Rollout:
@@ -93,9 +95,11 @@ class Rollout:
             self.tell("lock_renewed", host, after=0.2, instance=None)
         self.tell("batch_started", after=0.6, state=state, evidence={"batch": number, "hosts": hosts})
 
-    def walk(self, host: str, *, slow: float = 1.0) -> dict[str, Any]:
+    def walk(self, host: str, *, slow: float = 1.0, wrong: int = 0) -> dict[str, Any]:
         """Record everything up to the verdict of one host; return the verdict."""
         seed = host + str(slow)
+        answers = quality(wrong)
+        self.tell("baseline_quality", host, after=2.8, seconds=2.4, evidence=quality())
         self.tell("baseline", host, after=12.6, seconds=12.1, evidence=benchmark(host, 1.0))
         self.tell(
             "drained", host, after=1.4, seconds=1.1, state="drained", evidence={"in_flight": 0, "share_percent": 0}
@@ -103,9 +107,9 @@ class Rollout:
         stopped = {"stop": 0.42, "start": 0.11, "ready": 4.4}
         self.tell("switched", host, after=5.3, state="warming", evidence={"seconds": stopped})
         self.tell("completion", host, after=0.8, seconds=0.31, evidence={"http_status": 200, "output_tokens": 8})
-        self.tell("quality", host, after=2.9, seconds=2.4, evidence=quality(12))
+        self.tell("quality", host, after=2.9, seconds=2.4, evidence=answers)
         self.tell("benchmark", host, after=13.1, seconds=12.4, evidence=benchmark(seed, slow))
-        verdict = judge(benchmark(seed, slow), benchmark(host, 1.0))
+        verdict = judge(benchmark(seed, slow), benchmark(host, 1.0), answers)
         if verdict["verdict"] == "pass":
             self.tell("verdict", host, after=0.4, evidence=verdict, detail=verdict["summary"])
         else:
@@ -114,10 +118,33 @@ class Rollout:
             self.tell("step_failed", host, after=0.4, evidence=evidence, detail=detail)
         return verdict
 
+    def watch(self, host: str, *turns: tuple[int, int]) -> dict[str, Any]:
+        """Record the watch of live requests, a turn per (requests, failed) so far; return what the last one found."""
+        from ansible_collections.local_llm.ops.plugins.plugin_utils._live_turns import judge_turns
+
+        server, found, seen = f"{host}-chat", {}, []
+        self.tell("admitted", host, after=0.5, evidence={"share_percent": 10})
+        for requests, failed in turns:
+            rows = {server: (10, requests, failed), "gpu9-chat": (100, 9 * requests, 0)}
+            servers = [{"server": name, "share_percent": row[0]} for name, row in rows.items()]
+            deltas = [
+                {"server": name, "requests": row[1], "http_5xx": row[2], "errors": 0} for name, row in rows.items()
+            ]
+            seen.append([{"servers": servers, "deltas": deltas}])
+            found = judge_turns(seen, server, 1.0, 10, 5)
+            evidence = {**found["verdict"], **found["figures"], "requests_wanted": 10, "category": "waiting"}
+            verdict = found["verdict"]
+            if verdict["verdict"] == "pass":
+                self.tell("watched", host, after=20.4, seconds=20.0, evidence=evidence, detail=found["told"])
+            else:
+                detail = f"the verdict is {verdict['verdict']}: {verdict['summary']}"
+                evidence |= {"step": "watched", "reason": "verdict"}
+                self.tell("step_failed", host, after=20.4, seconds=20.0, evidence=evidence, detail=detail)
+        return found
+
     def promote(self, host: str) -> None:
         """Record the way of a host from its verdict to its commit."""
-        self.tell("admitted", host, after=0.5, evidence={"share_percent": 10})
-        self.tell("watched", host, after=20.4, seconds=20.0, evidence={"requests": 431, "http_5xx_total": 0})
+        self.watch(host, *([(431, 0)] if host != "gpu2" else [(41, 1), (120, 0)]))
         self.tell("committed", host, after=0.6, state="verifying")
         self.tell("full_share", host, after=0.5, state="healthy", evidence={"share_percent": 100})
 
@@ -131,7 +158,7 @@ class Rollout:
             state="rolling_back",
             evidence={"seconds": {"stop": 0.4, "start": 0.1, "ready": 4.2}},
         )
-        self.tell("rollback_quality", host, after=2.7, seconds=2.4, evidence=quality(12))
+        self.tell("rollback_quality", host, after=2.7, seconds=2.4, evidence=quality())
         self.tell("rollback_benchmark", host, after=12.9, seconds=12.3, evidence=benchmark(host + "back", 1.02))
         verdict = judge(benchmark(host + "back", 1.02), benchmark(host, 1.0))
         self.tell("rollback_verdict", host, after=0.3, evidence=verdict, detail=verdict["summary"])
@@ -192,36 +219,61 @@ def benchmark(seed: str, slow: float) -> dict[str, Any]:
     }
 
 
-def quality(passed: int) -> dict[str, Any]:
-    """Return a quality report in which all golden answers match."""
-    digest = "5e" * 32
+def quality(wrong: int = 0) -> dict[str, Any]:
+    """Return a quality report of 24 golden answers, of which so many are not what they were."""
+    digest, other, number = "5e" * 32, "c3" * 32, 24
     items = [
         {
-            "id": f"golden-{index + 1}",
-            "status": "pass",
-            "match": "exact",
-            "similarity": 1.0,
-            "sha256": digest,
+            "id": f"golden-{index + 1}" if index else "the-shortest-way-to-close-a-ticket-of-the-second-line",
+            "status": "fail" if index < wrong else "pass",
+            "check": "recorded",
+            "critical": index == 0,
+            "match": "none" if index < wrong else "exact",
+            "similarity": round(0.31 + 0.02 * index, 2) if index < wrong else 1.0,
+            "sha256": other if index < wrong else digest,
             "expected_sha256": digest,
+            "reference_status": "pass",
         }
-        for index in range(passed)
+        for index in range(number)
+    ]
+    share = round((number - wrong) / number, 4)
+    chance = round(0.5**wrong, 6)
+    reasons = [
+        f"{wrong} of {number} items did not pass, share {share}, needed 1.0",
+        f"critical: {items[0]['id']}",
+        f"worse than the recorded answers on {wrong} of {number} items, better on 0 (McNemar p = {chance:.2g})",
     ]
     return {
         "schema": 1,
         "kind": "quality",
         "suite_sha256": "ab" * 32,
         "items": items,
-        "passed": passed,
-        "failed": 0,
+        "passed": number - wrong,
+        "failed": wrong,
         "errors": 0,
-        "pass_share": 1.0,
+        "pass_share": share,
         "min_pass_share": 1.0,
-        "ok": True,
-    }
+        "compared": {
+            "mode": "exact",
+            "reference": {"engine": "llamacpp", "engine_version": "0.6.1", "model": "chat-8b-instruct-q8",
+                          "model_revision": "0123456789abcdef0123456789abcdef01234567"},
+            "pairs": number,
+            "worse": wrong,
+            "better": 0,
+            "p_value": min(1.0, 2 * chance),
+            "worse_p_value": chance,
+            "alpha": 0.05,
+            "verdict": "regression" if wrong >= 5 else "no_proof",
+            "smallest_provable": 5,
+        },
+        "reasons": reasons if wrong else [],
+        "ok": not wrong,
+    }  # fmt: skip
 
 
-def judge(new: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+def judge(new: dict[str, Any], baseline: dict[str, Any], answers: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return a verdict against made-up limits of a tier."""
+    answers = answers or quality()
     reasons = []
     for measure, key, limit in (
         ("time to first token p95", "ttft_seconds", 0.3),
@@ -260,10 +312,12 @@ def judge(new: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
     reasons.append(
         {
             "measure": "quality",
-            "observed": 1.0,
+            "observed": answers["pass_share"],
             "threshold": 1.0,
-            "status": "pass",
-            "rule": "share of golden prompts answered right",
+            "status": "pass" if answers["ok"] else "fail",
+            "rule": "share of golden prompts answered right"
+            if answers["ok"]
+            else f"{answers['failed']} wrong and 0 without result of {len(answers['items'])} golden prompts",
         }
     )
     broken = [reason["measure"] for reason in reasons if reason["status"] == "fail"]
@@ -335,10 +389,39 @@ def on_purpose(directory: Path) -> None:
     rollout.write()
 
 
+def wrong_answers(directory: Path) -> None:
+    """The canary answers seven golden prompts otherwise, one of them critical."""
+    rollout = Rollout(directory, "20260105-091500-b9c0")
+    rollout.prepare(["gpu1", "gpu2", "gpu3"])
+    rollout.batch(1)
+    verdict = rollout.walk("gpu1", wrong=7)
+    reason = f"Journal: verdict, which must be pass: gpu1/chat: step verdict is not proven: {verdict['summary']}"
+    rollout.tell("failed", "gpu1", after=0.1, state="rolling_back", evidence={"verdict": "fail"}, detail=reason)
+    rollout.tell("rolling_back", after=0.2, state="rolling_back")
+    rollout.revert("gpu1")
+    rollout.tell("rolled_back_verified", after=0.5, state="rolled_back_verified")
+    rollout.write()
+
+
+def live_errors(directory: Path) -> None:
+    """The canary passes its probes; of the live requests at its small share too many fail, at the second look."""
+    rollout = Rollout(directory, "20260105-091500-d1e2")
+    rollout.prepare(["gpu1", "gpu2", "gpu3"])
+    rollout.batch(1)
+    rollout.walk("gpu1")
+    found = rollout.watch("gpu1", (38, 1), (44, 6))
+    reason = f"gpu1/chat: step watched is not proven: the verdict is fail: {found['verdict']['summary']}"
+    rollout.tell("failed", "gpu1", after=0.1, state="rolling_back", evidence={"verdict": "fail"}, detail=reason)
+    rollout.tell("rolling_back", after=0.2, state="rolling_back")
+    rollout.revert("gpu1")
+    rollout.tell("rolled_back_verified", after=0.5, state="rolled_back_verified")
+    rollout.write()
+
+
 def main(directory: Path) -> None:
     """Write all of them."""
-    for name, make in zip(ROLLOUTS, (completed, rolled_back, unreachable, on_purpose), strict=True):
-        make(directory / name)
+    for name in ROLLOUTS:
+        globals()[name](directory / name)
 
 
 if __name__ == "__main__":

@@ -253,13 +253,18 @@ def test_live_requests_that_failed_are_told_also_where_they_may_be_chance() -> N
     last = ("watched", 2, {"evidence": {**judged, **LIVE}, "detail": "1 of 41 failed: too few to tell."})
     report = build_report(journal(*walk(first, last)))
     (host,) = report["hosts"]
-    assert host["live"] == {**LIVE, "told": "1 of 41 failed: too few to tell."} and host["verdict"] is None
+    assert (
+        host["live"] == {**LIVE, "told": "1 of 41 failed: too few to tell.", "stopped": False}
+        and host["verdict"] is None
+    )
     page = render_html(report)
     assert '<p class="live warn">1 of 41 failed: too few to tell.</p>' in page
     stopped = {**judged, **LIVE, "verdict": "fail", "step": "watched", "summary": "Fail: many"}
     detail = "the verdict is fail: Fail: h-i: many failed."
-    (failed,) = build_report(journal(*walk(("step_failed", 2, {"evidence": stopped, "detail": detail}))))["hosts"]
-    assert failed["verdict"]["summary"] == "Fail: many" and failed["live"]["failed"] == 1
+    report = build_report(journal(*walk(("step_failed", 2, {"evidence": stopped, "detail": detail}))))
+    (failed,) = report["hosts"]
+    assert failed["verdict"]["summary"] == "Fail: many" and failed["live"]["stopped"] is True
+    assert 'class="live' not in render_html(report), "the verdict above says it"
 
 
 def test_a_journal_from_before_the_counts_is_read_too() -> None:

@@ -52,10 +52,15 @@ def test_the_page_tells_what_was_compared_and_why_it_failed() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({}, "a regression (McNemar&#39;s exact test, p 0.0156)."),
-        ({"verdict": "no_proof"}, "; no proof of a change, which takes 5 on one side."),
+        ({}, "a regression (McNemar&#39;s exact test)."),
+        (
+            {"verdict": "no_proof"},
+            "; no proof of a change, which takes at least 5 worse and none better, or the reverse.",
+        ),
         ({"mode": "checks", "verdict": "none"}, "by checks against llamacpp 0.7.0 tiny r1: 7 worse"),
         ({"reference": None}, "against what was recorded: 7 worse"),
+        ({"worse": 0, "verdict": "no_proof"}, "none of 30 items became worse or better."),
+        ({"reference": {**REFERENCE, "model_revision": "0123456789" * 4}}, "llamacpp 0.7.0 tiny 012345678901: 7"),
     ],
 )
 def test_what_changed_is_told_in_a_sentence(changes: dict[str, Any], told: str) -> None:

@@ -89,7 +89,7 @@ def test_a_single_failure_is_journalled_said_and_watched_on_and_takes_nobody_bac
     code, output, lines = watch(tmp_path, answer(20, 1), answer(20, 0))
     assert code == 0, output
     assert [line["event"] for line in lines] == ["watched"] * 3
-    assert "1 of 20 failed, 1 % may: too few to tell it from chance; watching on" in lines[0]["detail"]
+    assert "1 of 20 failed, 1 % is allowed: too few to tell it from chance; watching on" in lines[0]["detail"]
     assert lines[-1]["evidence"]["requests"] == 60 and lines[-1]["evidence"]["failed"] == 1
     assert "the time for the watch is over, the probes carry the verdict" in lines[-1]["detail"]
     assert "gpu1-chat: 20 live requests were seen; 1 of 20 failed" in output
@@ -100,7 +100,7 @@ def test_more_than_chance_takes_it_back_at_the_turn_in_which_it_is_seen(tmp_path
     assert code != 0
     assert [line["event"] for line in lines] == ["watched", "step_failed"]
     assert lines[1]["evidence"]["step"] == "watched" and lines[1]["evidence"]["verdict"] == "fail"
-    assert "6 of 40 failed, 1 % may" in lines[1]["detail"] and "must go back" in output
+    assert "6 of 40 failed, 1 % is allowed" in lines[1]["detail"] and "must go back" in output
 
 
 def test_failures_that_the_others_have_too_take_nobody_back(tmp_path: Path) -> None:
