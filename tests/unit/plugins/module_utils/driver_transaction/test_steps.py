@@ -225,6 +225,17 @@ def test_absent_leaves_no_package_hold_or_file(host: FakeHost) -> None:
     assert not host.call("absent")["changed"]
 
 
+def test_absent_knows_what_came_with_a_transaction_that_never_ended(host: FakeHost) -> None:
+    host.packages, host.held, host.loaded = {}, set(), ""
+    host.mirror |= {("linux-headers", "6-1")}
+    wanted = plan("2.0", install={**plan("2.0")["install"], "linux-headers": "6-1"})
+    for state in ("downloaded", "stopped", "installed"):
+        host.call(state, wanted)
+    host.needless = {"linux-headers"}
+    host.call("absent")
+    assert host.packages == {}
+
+
 def test_a_damaged_transaction_names_the_file(host: FakeHost) -> None:
     host.call("downloaded", plan("2.0"))
     (host.root / "driver/transaction.json").write_text("{")
