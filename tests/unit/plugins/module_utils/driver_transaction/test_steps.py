@@ -10,7 +10,13 @@ import json
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError
-from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.driver_host import NAMES, FakeHost, host, plan
+from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.driver_host import (
+    KERNEL,
+    NAMES,
+    FakeHost,
+    host,
+    plan,
+)
 
 __all__ = ["host"]
 FORWARD = ("downloaded", "stopped", "installed", "loaded", "held", "committed")
@@ -263,3 +269,16 @@ def test_the_other_flavour_of_the_same_version_is_loaded_in_place_of_the_first(h
     with pytest.raises(DriverError, match="loaded are the proprietary modules, not the open ones"):
         host.call("loaded")
     assert "rmmod nvidia" in host.commands
+
+
+def test_a_host_on_which_no_kernel_got_a_module_is_no_success(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = host.write
+
+    def without_modules() -> None:
+        real()
+        (host.root / "lib/modules" / KERNEL / "modules.dep").unlink()
+
+    monkeypatch.setattr(host, "write", without_modules)
+    forward(host, "2.0", "stopped")
+    with pytest.raises(DriverError, match="for any kernel"):
+        host.call("installed")
