@@ -38,6 +38,11 @@ OFFLINE = (
     *("-o", "Dir::Etc::Preferences=/dev/null", "-o", "Dir::Etc::PreferencesParts=/dev/null"),
     *("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="),
 )
+# Needed is what others depend on. What they only recommend or suggest was not there before either.
+ONLY_NEEDED = (
+    *("-o", "APT::AutoRemove::RecommendsImportant=false"),
+    *("-o", "APT::AutoRemove::SuggestsImportant=false"),
+)
 PREFERENCES = "/etc/apt/preferences.d"
 _FORMAT = "${binary:Package}\t${Version}\t${db:Status-Status}\t${db:Status-Want}\t${db:Status-Eflag}\n"
 _STEP = re.compile(r"^(Inst|Remv|Purg) (\S+)(?: \[([^\]]+)\])?(?: \((\S+) )?", re.M)
@@ -278,6 +283,7 @@ def mark_automatic(host: Host, names: Sequence[str]) -> None:
 def no_longer_needed(host: Host, names: Sequence[str]) -> list[str]:
     """Return those of the packages that nothing needs any more."""
     out = host.must(
-        "Asking which packages are needed", "apt-get", "--simulate", "-o", "Debug::NoLocking=1", *OFFLINE, "autoremove"
+        "Asking which packages are needed",
+        *("apt-get", "--simulate", "-o", "Debug::NoLocking=1", *OFFLINE, *ONLY_NEEDED, "autoremove"),
     )
     return sorted(set(parse_simulation(out)) & set(names))

@@ -106,16 +106,13 @@ def restore_protection(work: Work) -> None:
 
 def absent(work: Work, names: list[str]) -> None:
     """Remove the driver: no package, hold or file of it is left. names: the packages that the caller knows of."""
-    plan = (
-        work.transaction["plan"] if work.transaction else {"pin": [], "hold": [], "stop_units": [], "start_units": []}
-    )
-    packages = query(work)
-    brought = (work.record.read("installed.json") or {}).get("packages", [])
-    version = (work.transaction or {}).get("to") or kernel.read_versions(work.host).loaded or ""
-    driver = changes_of.closure(packages, version, [*names, *plan["hold"]]) if version else []
-    driver = sorted({*driver, *(name for name in [*names, *plan["hold"]] if name in packages)})
-    if work.transaction is None:
-        work.transaction = {"plan": plan}
+    found = work.transaction or {"plan": {"pin": [], "hold": []}, "from": None, "to": None}
+    plan, packages = found["plan"], query(work)
+    came = work.record.read("installed.json") or {"packages": [], "named": []}
+    known = [name for name in [*names, *plan["hold"]] if name in packages]
+    versions = {found["from"], found["to"], kernel.read_versions(work.host).loaded} - {None}
+    driver = sorted({*known, *(name for one in versions for name in changes_of.closure(packages, str(one), []))})
+    work.transaction = found
     free_the_driver(work)
     problem = kernel.unload(work.host)
     if driver:
@@ -123,7 +120,10 @@ def absent(work: Work, names: list[str]) -> None:
         apt.unhold(work.host, driver)
         apt.purge(work.host, driver)
         work.changed = True
-    rest = apt.no_longer_needed(work.host, [name for name in brought if name not in driver])
+    # What came with the driver and was named by a plan, such as kernel headers, is needed by nobody now.
+    named = [name for name in came["named"] if name not in driver]
+    apt.mark_automatic(work.host, [name for name in named if changes_of.installed_version(packages, name)])
+    rest = apt.no_longer_needed(work.host, [name for name in came["packages"] if name not in driver])
     if rest:
         apt.purge(work.host, rest)
         work.changed = True

@@ -161,19 +161,32 @@ def installed(work: Work) -> None:
     files = work.cache.files(wanted)
     units.open_window(work.host, work.window_seconds)
     if wanted:
+        remember_new(work)
         work.note("the package transaction has begun", "installing")
         protection.write_files(work.host, protection.pinned_files(work.plan))
         with work.timed("packages"):
             apt.apply(work.host, wanted, files)
         # What apt is told by a file it takes for wanted by a person.
-        new = [name for name, (before, _after) in work.changes.items() if before is None]
-        needed = [name for name in new if name not in work.plan["install"]]
+        needed = [name for name in new_packages(work) if name not in work.plan["install"]]
         stay = [name for name in work.snapshot["automatic"] if wanted[name] is not None]
         apt.mark_automatic(work.host, [*needed, *stay])
     protect_new(work)
     if work.plan.get("to"):
         work.findings += kernel.check_built(work.host, work.plan["to"])
     work.move("installed", f"{len(wanted)} packages changed", boot_id=work.host.boot_id())
+
+
+def new_packages(work: Work) -> list[str]:
+    """Return the packages that were not there before the transaction."""
+    return sorted(name for name, (before, after) in work.changes.items() if before is None and after is not None)
+
+
+def remember_new(work: Work) -> None:
+    """Write down which packages come by this collection, and which of them the plans name: absent removes those."""
+    known, new = work.record.read("installed.json") or {}, new_packages(work)
+    named = {*known.get("named", []), *(name for name in new if name in work.plan["install"])}
+    packages = {*known.get("packages", []), *new}
+    work.record.write("installed.json", {"schema": 1, "packages": sorted(packages), "named": sorted(named)})
 
 
 def protect_new(work: Work) -> list[str]:
@@ -260,9 +273,6 @@ def committed(work: Work) -> None:
         return
     work.demand("verified")
     changes = work.changes
-    known = (work.record.read("installed.json") or {}).get("packages", [])
-    new = [name for name, (before, after) in changes.items() if before is None and after is not None]
-    work.record.write("installed.json", {"schema": 1, "packages": sorted({*known, *new})})
     units.close_window(work.host)
     packages = query(work)
     ours = {name for name in {*changes, *work.plan["hold"]} if name in packages}

@@ -116,6 +116,11 @@ def check_built(host: Host, version: str) -> list[dict[str, Any]]:
         )
         kernels.remove(versions.running)
     kernels += [one["kernel"] for one in built if one["kernel"] and one["version"] == version]
+    if not kernels:
+        raise DriverError(
+            f"There is no module of driver {version} for any kernel: this host has no kernel headers. Install those "
+            "of the kernel that runs and of the newest one, and run again, or go back (state rolled_back)."
+        )
     for kernel in dict.fromkeys(kernels):
         said = [one for one in built if one["kernel"] == kernel and one["version"] == version]
         on_disk = versions.disk.get(kernel)

@@ -70,25 +70,19 @@ def open_window(host: Host, seconds: int) -> None:
     if not present:
         return
     host.ask("systemctl", "stop", f"{WINDOW}.timer")
-    # A service of them that runs now holds the lock of the packages: the transaction waits for it.
     timers = [unit for unit in present if unit.endswith(".timer")]
+    script = f"systemctl unmask --runtime {' '.join(present)}; systemctl daemon-reload"
+    script += "".join(f"; systemctl --quiet is-enabled {timer} && systemctl start {timer}" for timer in timers)
+    # The end is set before the beginning: there is no moment at which nobody would take the masks away.
+    host.must(
+        "Setting the end of the window",
+        *("systemd-run", f"--unit={WINDOW}", f"--on-active={seconds}"),
+        *("--service-type=oneshot", "--collect", "--quiet", "/bin/sh", "-c", f"{script}; true"),
+    )
+    # A service of them that runs now holds the lock of the packages: the transaction waits for it.
     if timers:
         host.must(f"Stopping {', '.join(timers)}", "systemctl", "stop", "--", *timers)
     host.must(f"Masking {', '.join(present)}", "systemctl", "mask", "--runtime", "--", *present)
-    script = f"systemctl unmask --runtime {' '.join(present)}; systemctl daemon-reload"
-    script += "".join(f"; systemctl --quiet is-enabled {timer} && systemctl start {timer}" for timer in timers)
-    host.must(
-        "Setting the end of the window",
-        "systemd-run",
-        f"--unit={WINDOW}",
-        f"--on-active={seconds}",
-        "--service-type=oneshot",
-        "--collect",
-        "--quiet",
-        "/bin/sh",
-        "-c",
-        f"{script}; true",
-    )
 
 
 def close_window(host: Host) -> None:

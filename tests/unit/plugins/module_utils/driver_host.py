@@ -56,6 +56,7 @@ class FakeHost:
     held: set[str] = field(default_factory=set)
     automatic: set[str] = field(default_factory=set)
     mirror: set[tuple[str, str]] = field(default_factory=set)
+    needless: set[str] = field(default_factory=set)
     loaded: str = ""
     in_use: bool = False
     boot: str = "boot-1"
@@ -156,7 +157,7 @@ class FakeHost:
 
     def _apt_get(self, words: list[str]) -> Answer:
         if "autoremove" in words:
-            return 0, "", ""
+            return 0, "".join(f"Remv {name} [1]\n" for name in self.needless & self.automatic), ""
         verb = next(at for at, word in enumerate(words) if word in ("install", "purge"))
         lines, broken = [], False
         for word in words[verb + 1 :]:

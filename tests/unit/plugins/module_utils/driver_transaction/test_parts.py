@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,18 @@ from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction.
     find_holders,
     holders_text,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import Host, told
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host, told
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._kernel import (
     loaded_modules,
     parse_dkms,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._units import unit_states
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._units import (
+    close_window,
+    open_window,
+    start,
+    stop,
+    unit_states,
+)
 
 
 def package(version: str, status: str = "installed", broken: bool = False) -> dict[str, object]:
@@ -171,3 +178,52 @@ def test_an_error_shows_the_lines_that_tell_of_it_and_none_twice() -> None:
     ) == "It wrote: Error! Bad return status | E: Sub-process failed | " + " | ".join(
         f"line {number}" for number in range(17, 30)
     )
+
+
+class Systemd:
+    """Answers systemctl for units that are all there, and keeps what was asked."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+        self.commands: list[str] = []
+
+    def run(self, command: Sequence[str]) -> tuple[int, str, str]:
+        """Answer a command."""
+        self.commands.append(" ".join(command))
+        asked = len(command) - list(command).index("--") - 1 if "show" in command else 0
+        return 0, "\n\n".join(["LoadState=loaded\nActiveState=" + self.state] * asked), ""
+
+
+@pytest.fixture
+def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    """Return a host's systemd on which nothing runs."""
+    monkeypatch.setattr(f"{Host.__module__}.find_program", lambda name: name)
+    monkeypatch.setattr(f"{unit_states.__module__}.find_program", lambda name: name)
+    return Systemd("inactive")
+
+
+def test_the_host_s_own_updates_are_masked_until_the_reboot_or_the_end_of_the_window(systemd: Systemd) -> None:
+    open_window(Host(systemd.run), 600)
+    (mask,) = [one for one in systemd.commands if one.startswith("systemctl mask")]
+    assert mask.startswith("systemctl mask --runtime -- apt-daily.timer")
+    (end,) = [one for one in systemd.commands if one.startswith("systemd-run")]
+    assert "--on-active=600" in end
+    assert "systemctl unmask --runtime apt-daily.timer" in end
+    assert "is-enabled apt-daily-upgrade.timer && systemctl start apt-daily-upgrade.timer" in end
+
+
+def test_the_end_of_the_window_is_brought_forward_and_waited_for(systemd: Systemd) -> None:
+    close_window(Host(systemd.run))
+    assert "systemctl start local-llm-driver-window.service" in systemd.commands
+
+
+def test_a_unit_that_does_not_run_after_its_start_is_an_error(systemd: Systemd) -> None:
+    with pytest.raises(DriverError, match=r"journalctl -u nvidia-persistenced\.service"):
+        start(Host(systemd.run), ["nvidia-persistenced.service"])
+
+
+def test_only_units_that_run_are_stopped(systemd: Systemd) -> None:
+    assert stop(Host(systemd.run), ["a.service"]) == []
+    systemd.state = "active"
+    assert stop(Host(systemd.run), ["a.service"]) == ["a.service"]
+    assert "systemctl stop -- a.service" in systemd.commands

@@ -10,7 +10,13 @@ import json
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError
-from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.driver_host import NAMES, FakeHost, host, plan
+from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.driver_host import (
+    KERNEL,
+    NAMES,
+    FakeHost,
+    host,
+    plan,
+)
 
 __all__ = ["host"]
 FORWARD = ("downloaded", "stopped", "installed", "loaded", "held", "committed")
@@ -225,6 +231,17 @@ def test_absent_leaves_no_package_hold_or_file(host: FakeHost) -> None:
     assert not host.call("absent")["changed"]
 
 
+def test_absent_knows_what_came_with_a_transaction_that_never_ended(host: FakeHost) -> None:
+    host.packages, host.held, host.loaded = {}, set(), ""
+    host.mirror |= {("linux-headers", "6-1")}
+    wanted = plan("2.0", install={**plan("2.0")["install"], "linux-headers": "6-1"})
+    for state in ("downloaded", "stopped", "installed"):
+        host.call(state, wanted)
+    host.needless = {"linux-headers"}
+    host.call("absent")
+    assert host.packages == {}
+
+
 def test_a_damaged_transaction_names_the_file(host: FakeHost) -> None:
     host.call("downloaded", plan("2.0"))
     (host.root / "driver/transaction.json").write_text("{")
@@ -252,3 +269,16 @@ def test_the_other_flavour_of_the_same_version_is_loaded_in_place_of_the_first(h
     with pytest.raises(DriverError, match="loaded are the proprietary modules, not the open ones"):
         host.call("loaded")
     assert "rmmod nvidia" in host.commands
+
+
+def test_a_host_on_which_no_kernel_got_a_module_is_no_success(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = host.write
+
+    def without_modules() -> None:
+        real()
+        (host.root / "lib/modules" / KERNEL / "modules.dep").unlink()
+
+    monkeypatch.setattr(host, "write", without_modules)
+    forward(host, "2.0", "stopped")
+    with pytest.raises(DriverError, match="for any kernel"):
+        host.call("installed")
