@@ -96,6 +96,7 @@ seconds:
 """
 
 import time
+from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -128,9 +129,10 @@ def main() -> None:
         mirrors=params["mirrors"],
     )
 
-    def run(command: list[str]) -> tuple[int, str, str]:
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
         # What programs say is read: it must not be in the language of the site.
-        answer: tuple[int, str, str] = module.run_command(command, environ_update={"LC_ALL": "C", "LANGUAGE": "C"})
+        plain = {"LC_ALL": "C", "LANGUAGE": "C"}
+        answer: tuple[int, str, str] = module.run_command(list(command), environ_update=plain)
         return answer
 
     facts = gather_driver_facts(sources, run)

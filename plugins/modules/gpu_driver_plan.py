@@ -16,8 +16,8 @@ description:
     remove and hold, in which exact versions, with which kind of kernel modules and why, whether the host must reboot,
     and how long it is out of service.
   - What forbids the change is refused before anything is touched, each with the fix. Mixed archives, unfinished work of
-    dpkg, missing headers, Secure Boot without a key, a fabric manager of another version, a GPU that the driver does not
-    serve, and more.
+    dpkg, missing headers, Secure Boot without a key, a fabric manager of another version, a GPU that the driver does
+    not serve, and more.
   - Runs on the controller, reads nothing from the host and changes nothing. M(local_llm.ops.gpu_driver) carries a plan
     out.
 extends_documentation_fragment:

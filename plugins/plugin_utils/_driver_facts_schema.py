@@ -120,10 +120,10 @@ def _row_problems(row: Any, sources: Mapping[str, Any], seen: set[tuple[str, str
             yield f"{where}: origins: {origin!r} is none of {', '.join(ORIGINS)}."
     for name in row["distributions"]:
         for version in row["versions"]:
-            key = (name, version, row["archive"])
-            if key in seen:
+            place = (name, version, row["archive"])
+            if place in seen:
                 yield f"{where}: there are two rows about {name} {version} {row['archive']}. Leave one."
-            seen.add(key)
+            seen.add(place)
     if bool(row["sets"]) == bool(row.get("absent")):
         yield f"{where}: give either sets, or in absent the reason why there are none."
     for number, item in enumerate(row["sets"]):

@@ -50,6 +50,7 @@ def plan_driver(
     modules, choice = _choose(facts, wish, row, stock, modules)
     refused += [
         *_failed(modules.findings),
+        *refuse.unpackaged(facts),
         *refuse.mixed_sources(facts, row["origins"]),
         *refuse.broken_packages(facts),
     ]
@@ -77,13 +78,16 @@ def _plan(
     hold = sorted(name for name in after if _is_ours(name, after[name], choice.version))
     packages_change = bool(changes.install or changes.remove)
     loaded = facts["loaded_version"]
-    reload = loaded is not None and loaded != choice.version
+    flavour_differs = facts["loaded_flavour"] not in (None, choice.modules)
+    touched = packages_change or (loaded is not None and loaded != choice.version) or flavour_differs
     not_held = [name for name in hold if not (facts["packages"].get(name) or {}).get("held")]
-    changed = packages_change or reload or bool(not_held)
-    reboot, reason = reboot_needed(facts, choice, packages_change)
-    stop, start, seconds = [], [], {"expected": 0, "why": "nothing that serves is touched"}
+    changed = touched or bool(not_held)
+    reboot, reason = reboot_needed(facts, choice, touched)
+    stop: list[str] = []
+    start: list[str] = []
+    seconds = {"expected": 0, "why": "nothing that serves is touched"}
     headers = list(refuse.missing_headers(facts, choice, row))
-    if packages_change or reload:
+    if touched:
         stop, start = units(facts, after, _persistenced_runs(facts, wish, after))
         seconds = downtime(facts, choice, reboot, distributions["estimates"])
         refused += [
@@ -97,13 +101,13 @@ def _plan(
     else:
         # Nothing is built now; but the next boot would find no module.
         warnings += [{**one, "status": "warn", "severity": "warning"} for one in headers]
+        warnings += refuse.not_loaded(facts, choice)
     if choice.build == "precompiled":
         warnings.append(refuse.ready_made_warning(facts))
-    pinned = {name: after[name] for name in hold}
     if row["package_manager"] == "apt":
-        pin = apt_pins(pinned, choice.version, [facts["distribution"]] if wish.source == "nvidia" else ["nvidia"])
+        pin = apt_pins(choice.version, [facts["distribution"]] if wish.source == "nvidia" else ["nvidia"])
     else:
-        pin = dnf_pins(pinned, wish.branch, row.get("streams"), choice.modules)
+        pin = dnf_pins({name: after[name] for name in hold}, wish.branch, row.get("streams"), choice.modules)
     return {
         "schema": _shapes.SCHEMA,
         "changes": changed,
@@ -191,13 +195,14 @@ def _plan_to_keep(facts: Mapping[str, Any], wish: Wanted) -> dict[str, Any]:
     refused = [*refuse.broken_packages(facts)]
     pin: list[dict[str, str]] = []
     if version is not None and facts["package_manager"] == "apt":
-        pin = apt_pins(versions, version, [])
+        pin = apt_pins(version, [])
     elif version is not None and facts["package_manager"] == "dnf":
         pin = dnf_pins(versions, int(version.partition(".")[0]), None, "open")
     return {
         **_refused(
             facts, Modules(facts["loaded_flavour"] or "", "nvidia_driver_source is none: only held", False), refused
         ),
+        "modules": facts["loaded_flavour"],
         "changes": any(not item["held"] for name, item in facts["packages"].items() if name in versions),
         "to": version,
         "hold": hold,

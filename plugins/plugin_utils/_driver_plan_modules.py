@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,10 @@ from ansible_collections.local_llm.ops.plugins.module_utils._findings import fin
 from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_facts import source_urls
 from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan_wanted import Wanted
 
+# Packages that bring modules; nvidia-headless-no-dkms-580 and the like bring none.
+_KERNEL_PACKAGE = re.compile(
+    r"nvidia-(?:tesla-(?:\d+-)?)?(?:open-)?kernel-(?:open-)?dkms|nvidia-dkms(?:-.*)?|kmod-nvidia-.*|linux-modules-nvidia-.*"
+)
 OTHER = {"open": "proprietary", "proprietary": "open"}
 
 
@@ -70,6 +75,10 @@ def _by_default(
         ids = ", ".join(sorted({gpu["device_id"] for gpu in facts["gpus"] if gpu["generation"] == "unknown"}))
         what = f"the generation of the device {ids} is not known"
         findings = (*findings, _unknown_generation(ids))
+    here = flavour_here(facts)
+    if here:
+        # One change at a time: a new version is enough to prove.
+        return Modules(here, f"{what}, and the host has the {here} ones", True, findings)
     if wanted.branch >= first:
         return Modules(
             "open", f"{what}, and NVIDIA's default from branch {first} on are the open modules", True, findings
@@ -77,6 +86,19 @@ def _by_default(
     return Modules(
         "proprietary", f"{what}, and before branch {first} NVIDIA's default are the proprietary modules", True, findings
     )
+
+
+def flavour_here(facts: Mapping[str, Any]) -> str | None:
+    """Return the kind of modules that is loaded, else the one that is installed, None without any."""
+    if facts["loaded_flavour"]:
+        return str(facts["loaded_flavour"])
+    names = [
+        name
+        for name, item in facts["packages"].items()
+        if item["status"] == "installed" and _KERNEL_PACKAGE.fullmatch(name)
+    ]
+    kinds = {"open" if "-open" in name else "proprietary" for name in names}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _branch_findings(generations: list[str], wanted: Wanted, document: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:

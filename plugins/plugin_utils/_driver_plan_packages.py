@@ -34,7 +34,9 @@ class Stock:
 
     def versions(self, name: str) -> list[str]:
         """Return the versions of a package that may be taken, the newest first; what is installed counts too."""
-        found = [one["version"] for one in self.available.get(name, []) if one["origin"] in self.origins]
+        # What a foreign architecture can get is what the host's own can: repositories have both.
+        offers = self.available.get(name.partition(":")[0], [])
+        found = [one["version"] for one in offers if one["origin"] in self.origins]
         here = self.here(name)
         # The old version is often gone from the archive; a host that has it has it.
         if here and here["origin"] in (*self.origins, "local"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.local_llm.ops.plugins.module_utils._driver._families import FAMILIES, newest_first
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._families import FAMILIES
 
 APT_PREFERENCES = "/etc/apt/preferences.d/local-llm-nvidia.pref"
 UNATTENDED = "/etc/apt/apt.conf.d/52local-llm-nvidia"
@@ -32,26 +32,25 @@ _RELEASES = {"debian": "Debian", "ubuntu": "Ubuntu", "nvidia": "NVIDIA"}
 _HEAD = "# Written by local_llm.ops, which holds the NVIDIA driver at one version. Change the driver with its playbook."
 
 
-def apt_pins(versions: Mapping[str, str], version: str, others: Iterable[str]) -> list[dict[str, str]]:
+def apt_pins(version: str, others: Iterable[str]) -> list[dict[str, str]]:
     """Return the preferences and the list for unattended-upgrades.
 
-    versions: {package: exact version} of the closure as it will be. version: the driver's. others: origins of archives
-    that the driver must not come from.
+    version: the driver's. others: origins of archives that the driver must not come from.
     """
     return [
-        {"path": APT_PREFERENCES, "content": preferences(versions, version, others)},
+        {"path": APT_PREFERENCES, "content": preferences(version, others)},
         {"path": UNATTENDED, "content": unattended()},
     ]
 
 
-def preferences(versions: Mapping[str, str], version: str, others: Iterable[str]) -> str:
-    """Return apt preferences: what is there as it is, the rest of the driver at its version, no other archive."""
-    blocks = [_HEAD]
-    for one in newest_first(versions.values()):
-        names = " ".join(sorted(name for name, item in versions.items() if item == one))
-        blocks.append(_block(names, f"version {one}", 1001))
-    # The first record that fits a version counts: what others need of these beginnings is let through first.
-    blocks.append(_block(" ".join(GLOBS), f"version {version}*", 1001))
+def preferences(version: str, others: Iterable[str]) -> str:
+    """Return apt preferences: the driver at its version whatever package of it is asked for, and no other archive.
+
+    They name no package alone, so that a host keeps the same file when a new package of the driver comes. What has a
+    version of its own is held by dpkg.
+    """
+    blocks = [_HEAD, _block(" ".join(GLOBS), f"version {version}*", 1001)]
+    # The first record that fits counts: what others need of these beginnings is let through before they are shut out.
     for release in (_RELEASES[origin] for origin in others if origin in _RELEASES):
         blocks.append(_block(" ".join(OTHERS), f"release o={release}", 500))
         blocks.append(_block(" ".join(GLOBS), f"release o={release}", -1))

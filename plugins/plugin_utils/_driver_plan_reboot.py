@@ -15,12 +15,12 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan_package
 SERVICE_ORDER = ("nvidia-persistenced", "nvidia-fabricmanager", "nvidia-dcgm")
 
 
-def reboot_needed(facts: Mapping[str, Any], choice: Choice, packages_change: bool) -> tuple[str, str]:
-    """Return not_needed, needed or maybe, and the reason for people."""
+def reboot_needed(facts: Mapping[str, Any], choice: Choice, touched: bool) -> tuple[str, str]:
+    """Return not_needed, needed or maybe, and the reason for people. touched: packages or loaded modules change."""
     loaded, flavour = facts["loaded_version"], facts["loaded_flavour"]
     same_flavour = flavour in (None, choice.modules)
-    if not packages_change and loaded == choice.version and same_flavour:
-        return "not_needed", "the wanted modules are loaded already"
+    if not touched:
+        return "not_needed", "no package and no module changes"
     if not facts["gpus"] and loaded is None:
         return "not_needed", "there is no NVIDIA GPU here that modules could be loaded for"
     if facts["nvswitch_count"]:

@@ -50,6 +50,28 @@ def mixed_sources(facts: Mapping[str, Any], origins: list[str]) -> Iterator[Find
         )
 
 
+def unpackaged(facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a refusal when there is a driver that no package brought: nobody knows what packages do over it."""
+    seen = {"module": facts["loaded_version"], "library": facts["library_version"]}
+    found = [f"{what} {version}" for what, version in seen.items() if version]
+    brought = [
+        name
+        for name, item in facts["packages"].items()
+        if item["status"] != "config-files" and driver_version(item["version"])
+    ]
+    if found and not brought:
+        yield finding(
+            "driver_sources",
+            "fail",
+            "driver without packages",
+            observed=f"{', '.join(found)}, and no package of it is installed",
+            expected="a driver from packages, or none",
+            action="It is from NVIDIA's installer (.run) or from a container. Take it away first: nvidia-uninstall, or "
+            "the container that brings it; then reboot. Or set nvidia_driver_source to none.",
+            source="/sys/module/nvidia/version, libnvidia-ml.so.1",
+        )
+
+
 def broken_packages(facts: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield a refusal when the package manager has not finished earlier work."""
     if facts["broken_packages"]:
@@ -260,6 +282,23 @@ def unseen_holders(facts: Mapping[str, Any]) -> list[Finding]:
             observed="they could not all be looked at",
             expected="root",
             action="Run gpu_driver_info as root (become: true).",
+        )
+    ]
+
+
+def not_loaded(facts: Mapping[str, Any], choice: Choice) -> list[Finding]:
+    """Return a warning for a host whose driver is there in the wanted version, but not in its kernel."""
+    if not facts["gpus"] or facts["loaded_version"] is not None:
+        return []
+    return [
+        finding(
+            "driver_loaded",
+            "warn",
+            "kernel module nvidia",
+            observed="not loaded, although the packages are there",
+            expected=choice.version,
+            action="Load it: modprobe nvidia. If that fails, read: journalctl -k -g 'NVRM|nvidia'; dkms status",
+            source="/sys/module/nvidia/version",
         )
     ]
 

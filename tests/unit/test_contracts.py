@@ -18,6 +18,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._bench._bodies impor
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._measures import SUMMARIES
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._records import closed_plan
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import CHAIN_START, chained_line
+from ansible_collections.local_llm.ops.plugins.module_utils._driver import _shapes as driver_shapes
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import FINDING_KEYS, SEVERITIES, finding
 from ansible_collections.local_llm.ops.plugins.module_utils._golden import Recorded, make_golden
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import REMEDIES, Context
@@ -36,6 +37,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._verdict import Tole
 from ansible_collections.local_llm.ops.plugins.plugin_utils import _models_report as models_report
 from ansible_collections.local_llm.ops.plugins.plugin_utils._capacity import Demand, Supply, capacity_plan
 from ansible_collections.local_llm.ops.plugins.plugin_utils._capacity_report import build_capacity_report
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_facts import load_driver_facts
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan import plan_driver
 from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import STATUSES as HEALTH_STATUSES
 from ansible_collections.local_llm.ops.plugins.plugin_utils._health_report import build_health_report
 from ansible_collections.local_llm.ops.plugins.plugin_utils._journal import append_line
@@ -43,6 +46,7 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._judge import compar
 from ansible_collections.local_llm.ops.plugins.plugin_utils._models_report import build_models_report
 from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.bench.made_up import good, limits, report_of
 from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.gpu.snapshots import gpu, snapshot
+from ansible_collections.local_llm.ops.tests.unit.plugins.plugin_utils import driver_hosts
 from ansible_collections.local_llm.ops.tests.unit.plugins.plugin_utils.test_judge import report as paired
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -272,6 +276,8 @@ def test_capacity_is_as_documented() -> None:
         "Benchmark report",
         "Quality report",
         "health.json",
+        "Driver facts",
+        "Driver plan",
     ],
 )
 def test_every_versioned_shape_says_its_schema(title: str) -> None:
@@ -294,3 +300,32 @@ def test_models_json_is_as_documented() -> None:
     for part in ("counts", "bytes", "to_do"):
         assert set(written[part]) == set(example(title)[part])
     assert all(f"`{word}`" in section(title) for word in (*MODEL_STATES, *MODEL_ACTIONS))
+
+
+def test_driver_facts_are_as_documented() -> None:
+    title = "Driver facts"
+    shown = example(title)
+    assert set(driver_shapes.FACTS_KEYS) == documented(title) == set(shown) == set(driver_hosts.host())
+    for part, keys, one in (
+        ("a package in `packages`", driver_shapes.PACKAGE_KEYS, next(iter(shown["packages"].values()))),
+        ("`available`", driver_shapes.AVAILABLE_KEYS, next(iter(shown["available"].values()))[0]),
+        ("`kernels[]`", driver_shapes.KERNEL_KEYS, shown["kernels"][0]),
+        ("`dkms[]`", driver_shapes.DKMS_KEYS, shown["dkms"][0]),
+        ("`gpus[]`", driver_shapes.GPU_KEYS, shown["gpus"][0]),
+        ("`holders[]`", driver_shapes.HOLDER_KEYS, shown["holders"][0]),
+    ):
+        assert set(keys) == documented(title, part) - {"packages", "available"} == set(one)
+    words = (*driver_shapes.ORIGINS, *driver_shapes.GENERATIONS, *driver_shapes.SERVICES, *driver_shapes.SERVICE_STATES)
+    assert all(f"`{word}`" in section(title) for word in words)
+
+
+def test_driver_plan_is_as_documented() -> None:
+    title = "Driver plan"
+    written = plan_driver(
+        driver_hosts.host(available=driver_hosts.DEBIAN_OFFER), driver_hosts.wanted(), load_driver_facts()
+    )
+    assert set(written) == set(driver_shapes.PLAN_KEYS) == documented(title) == set(example(title))
+    assert set(written["pin"][0]) == documented(title, "`pin[]`") == set(example(title)["pin"][0])
+    assert set(written["downtime_seconds"]) == documented(title, "`downtime_seconds`")
+    assert set(driver_shapes.DOWNTIME_KEYS) == set(example(title)["downtime_seconds"])
+    assert all(f"`{word}`" in section(title) for word in driver_shapes.REBOOTS)

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+_CREDENTIALS = re.compile(r"//[^/@]+@")
 LOCAL = "local"
 UNKNOWN = "unknown"
 # What repositories call themselves: the field Origin of an apt repository, the vendor of an rpm package.
@@ -26,6 +28,17 @@ def origin_of(name: str) -> str:
 
 
 def mirrored(address: str, mirrors: Mapping[str, str]) -> str | None:
-    """Return the origin that the site gives for the longest beginning of an address, None when it gives none."""
-    fitting = [beginning for beginning in mirrors if address.startswith(beginning)]
-    return mirrors[max(fitting, key=len)] if fitting else None
+    """Return the origin that the site gives for an address or the beginning of one, None when it gives none.
+
+    address: as apt prints it, `https://mirror.example.org/debian bookworm/non-free amd64 Packages`, or the id of a
+    repository of dnf. The longest beginning counts.
+    """
+    place = _plain(address.split(" ", 1)[0])
+    fitting = {_plain(key): origin for key, origin in mirrors.items() if f"{place}/".startswith(f"{_plain(key)}/")}
+    return fitting[max(fitting, key=len)] if fitting else None
+
+
+def _plain(address: str) -> str:
+    """Return an address as apt prints it: without credentials, without a slash at the end, file:/ with one slash."""
+    address = _CREDENTIALS.sub("//", address).rstrip("/")
+    return "file:/" + address[len("file:") :].lstrip("/") if address.startswith("file:") else address

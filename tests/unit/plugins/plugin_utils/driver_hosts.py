@@ -19,12 +19,12 @@ DEBIAN = (
     "firmware-nvidia-gsp", "libnvidia-cfg1", "libnvidia-ptxjitcompiler1",
 )  # fmt: skip
 NVIDIA_DEBIAN = (
-    "nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-kernel-dkms", "nvidia-persistenced", "nvidia-fabricmanager",
-    "libnvidia-nscq",
+    "nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-kernel-dkms", "nvidia-persistenced",
+    "nvidia-fabricmanager", "libnvidia-nscq",
 )  # fmt: skip
 NVIDIA_UBUNTU = (
-    "libnvidia-compute", "nvidia-dkms-open", "nvidia-dkms", "nvidia-utils", "nvidia-persistenced", "nvidia-fabricmanager",
-    "libnvidia-nscq",
+    "libnvidia-compute", "nvidia-dkms-open", "nvidia-dkms", "nvidia-utils", "nvidia-persistenced",
+    "nvidia-fabricmanager", "libnvidia-nscq",
 )  # fmt: skip
 EL = (
     "nvidia-driver-cuda", "nvidia-driver-cuda-libs", "kmod-nvidia-open-dkms", "kmod-nvidia-latest-dkms",

@@ -27,7 +27,6 @@ from ansible_collections.local_llm.ops.tests.unit.plugins.plugin_utils.driver_ho
 )
 
 FACTS = load_driver_facts()
-FABRIC = {"nvidia-fabricmanager": "absent", "nvidia-persistenced": "absent", "nvidia-dcgm": "absent"}
 
 
 def plan(facts: dict[str, Any], wish: dict[str, Any]) -> dict[str, Any]:
@@ -302,7 +301,7 @@ def test_with_the_source_none_what_is_there_is_held_and_nothing_else() -> None:
     result = plan(host(packages=packages, loaded_version="535.261.03"), {"source": "none"})
     assert (result["changes"], result["install"], result["remove"], refused(result)) == (True, {}, [], [])
     assert result["hold"] == ["libcuda1", "nvidia-kernel-dkms"] and result["to"] == "535.261.03"
-    assert "Pin: version 535.261.03-1\n" in result["pin"][0]["content"]
+    assert "Pin: version 535.261.03*\n" in result["pin"][0]["content"]
     assert plan(host(), {"source": "none"})["changes"] is False
 
 
@@ -312,3 +311,56 @@ def test_the_container_toolkit_is_installed_but_never_held() -> None:
     assert result["install"]["nvidia-container-toolkit"] == "1.19.1-1"
     assert "nvidia-container-toolkit" not in result["hold"]
     assert refused(plan(host(available=DEBIAN_OFFER), wanted(extras={"container_toolkit": True}))) == ["driver_extras"]
+
+
+def test_packages_of_a_foreign_architecture_move_along() -> None:
+    names = ("nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-ml1", "libnvidia-ml1:i386")
+    facts = host(
+        packages=installed("debian", names, "535.247.01-1"), available=DEBIAN_OFFER, loaded_version="535.247.01"
+    )
+    result = plan(facts, wanted())
+    assert result["install"]["libnvidia-ml1:i386"] == "535.261.03-1" and result["remove"] == []
+
+
+def test_what_only_lacks_its_hold_needs_no_stop_and_no_reboot() -> None:
+    names = ("nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-ml1")
+    facts = host(
+        packages=installed("debian", names, "535.261.03-1", held=False),
+        available=offered("debian", (names, "535.261.03-1")),
+        loaded_version="535.261.03",
+        nvswitch_count=0,
+        kernel_newest="6.1.0-99",
+    )
+    result = plan(facts, wanted())
+    assert (result["changes"], result["install"], result["reboot"], result["stop_units"]) == (
+        True,
+        {},
+        "not_needed",
+        [],
+    )
+
+
+def test_a_driver_that_is_there_and_not_loaded_is_a_warning() -> None:
+    names = ("nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-ml1")
+    packages = installed("debian", names, "535.261.03-1")
+    result = plan(host(packages=packages, available=offered("debian", (names, "535.261.03-1"))), wanted())
+    assert result["changes"] is False
+    assert [one["check"] for one in result["warnings"]] == ["driver_loaded"]
+
+
+def test_the_other_kind_of_modules_in_the_same_version_is_a_change() -> None:
+    names = ("nvidia-driver-cuda", "nvidia-kernel-dkms")
+    facts = host(
+        packages=installed("nvidia", names, "580.95.05-1"),
+        available=offered("nvidia", (NVIDIA_DEBIAN, "580.95.05-1")),
+        loaded_version="580.95.05",
+        loaded_flavour="proprietary",
+    )
+    result = plan(facts, wanted("580", "nvidia", modules="open"))
+    assert (result["changes"], result["modules"], result["remove"]) == (True, "open", ["nvidia-kernel-dkms"])
+    assert "from proprietary to open" in result["reboot_reason"]
+    kept = plan(facts, wanted("580", "nvidia", extras={"persistenced": "no"}))
+    assert (kept["changes"], kept["modules"]) == (False, "proprietary")
+    assert kept["modules_reason"].endswith("the host has the proprietary ones")
+    facts["loaded_flavour"] = facts["loaded_version"] = None
+    assert plan(facts, wanted("580", "nvidia"))["modules"] == "proprietary"

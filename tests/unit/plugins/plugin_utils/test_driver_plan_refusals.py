@@ -34,6 +34,17 @@ BROKEN = {
 }
 
 
+MIXED = {**installed("nvidia", ("libcuda1",), "535.1-1"), **installed("debian", ("nvidia-smi",), "535.2-1")}
+BEFORE = installed("ubuntu", ("libnvidia-compute-570-server",), "570.172.08-0ubuntu1")
+UNITS = (
+    "ollama.service", "local-llm@chat.service", "user@0.service", "session-1.scope", None, "nvidia-dcgm.service",
+)  # fmt: skip
+
+
+def kernels(newest_has_headers: bool) -> list[dict[str, Any]]:
+    return [{"release": RUNNING, "headers": True}, {"release": NEWEST, "headers": newest_has_headers}]
+
+
 def plan(facts: dict[str, Any], wish: dict[str, Any] | None = None) -> dict[str, Any]:
     return plan_driver(facts, wish or wanted(), FACTS)
 
@@ -47,13 +58,15 @@ def plan(facts: dict[str, Any], wish: dict[str, Any] | None = None) -> dict[str,
         ({}, {"version": "580"}, "driver_version", "535.261.03"),
         ({"packages": installed("nvidia", ("nvidia-driver-cuda",), "580.95.05-1")}, {}, "driver_sources", "absent"),
         (
-            {"packages": {**installed("nvidia", ("libcuda1",), "535.1-1"), **installed("debian", ("nvidia-smi",), "535.2-1")}},
+            {"packages": MIXED},
             {}, "driver_sources", "one archive",
         ),
+        ({"loaded_version": "580.95.05"}, {}, "driver_sources", "nvidia-uninstall"),
+        ({"library_version": "580.95.05"}, {}, "driver_sources", "nvidia-uninstall"),
         ({"broken_packages": ["nvidia-kernel-dkms"], "packages": BROKEN}, {}, "driver_packages", "dpkg --configure -a"),
         ({"kernels": [{"release": RUNNING, "headers": False}]}, {}, "driver_headers", f"linux-headers-{RUNNING}"),
         (
-            {"kernel_newest": NEWEST, "kernels": [{"release": RUNNING, "headers": True}, {"release": NEWEST, "headers": False}]},
+            {"kernel_newest": NEWEST, "kernels": kernels(False)},
             {}, "driver_headers", f"linux-headers-{NEWEST}",
         ),
         ({"secure_boot": "on", "mok_enrolled": False}, {}, "driver_secure_boot", "mokutil --import"),
@@ -66,7 +79,7 @@ def plan(facts: dict[str, Any], wish: dict[str, Any] | None = None) -> dict[str,
         ({"generations": ["hopper", "blackwell"]}, {"modules": "proprietary"}, "driver_modules", "leave it auto"),
         ({"generations": ["pascal"]}, {"modules": "open"}, "driver_modules", "leave it auto"),
         ({"generations": ["pascal", "blackwell"]}, {}, "driver_modules", "Take one kind out"),
-        ({"kernel_newest": NEWEST, "kernels": [{"release": one, "headers": True} for one in (RUNNING, NEWEST)]},
+        ({"kernel_newest": NEWEST, "kernels": kernels(True)},
          {"reboot": "no"}, "driver_reboot", "nvidia_driver_reboot"),
     ],
 )  # fmt: skip
@@ -169,8 +182,8 @@ def test_a_busy_package_manager_does_not_fail_a_host_that_is_there_already() -> 
     names = ("nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-ml1")
     facts = host(
         packages=installed("debian", names, "535.261.03-1"), available=offered("debian", (names, "535.261.03-1")),
-        loaded_version="535.261.03", loaded_flavour="proprietary", locks_held=["/x is held by process 7"], disk_free_bytes=0,
-        kernels=[{"release": RUNNING, "headers": False}],
+        loaded_version="535.261.03", loaded_flavour="proprietary", locks_held=["/x is held by process 7"],
+        disk_free_bytes=0, kernels=[{"release": RUNNING, "headers": False}],
     )  # fmt: skip
     result = plan(facts)
     assert (result["changes"], refused(result)) == (False, [])
@@ -181,17 +194,17 @@ def test_a_busy_package_manager_does_not_fail_a_host_that_is_there_already() -> 
     ("changes", "answer", "words"),
     [
         ({"nvswitch_count": 6, "available": offered("ubuntu", (ubuntu(580), "580.95.05-1"))}, "needed", "NVSwitch"),
-        ({"kernel_newest": NEWEST, "kernels": [{"release": one, "headers": True} for one in (RUNNING, NEWEST)]}, "needed", NEWEST),
+        ({"kernel_newest": NEWEST, "kernels": kernels(True)}, "needed", NEWEST),
         ({"secure_boot": "on", "mok_enrolled": True}, "needed", "Secure Boot"),
         ({}, "maybe", "nouveau"),
-        ({"loaded_version": "570.172.08", "loaded_flavour": "open"}, "maybe", "in place"),
-        ({"loaded_version": "570.172.08", "loaded_flavour": "proprietary"}, "maybe", "from proprietary to open"),
+        ({"packages": BEFORE, "loaded_version": "570.172.08", "loaded_flavour": "open"}, "maybe", "in place"),
+        ({"packages": BEFORE, "loaded_version": "570.172.08", "loaded_flavour": "proprietary"}, "maybe", "to open"),
         ({"generations": []}, "not_needed", "no NVIDIA GPU"),
     ],
 )  # fmt: skip
 def test_a_reboot_has_a_reason(changes: dict[str, Any], answer: str, words: str) -> None:
     base = {"available": offered("ubuntu", (ubuntu(580), "580.95.05-0ubuntu1")), **changes}
-    result = plan(host("ubuntu", "24.04", **base), wanted("580"))
+    result = plan(host("ubuntu", "24.04", **base), wanted("580", modules="open"))
     assert (result["reboot"], refused(result)) == (answer, [])
     assert words in result["reboot_reason"]
     assert ("reboot" in result["downtime_seconds"]["why"]) is (answer != "not_needed")
