@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from driver_fleet import ALL, DIRECTORY, HOSTS, NEW, OLD, PACKAGES, DriverFleet, failed, plan, well
+from driver_fleet import ALL, DIRECTORY, HOSTS, NEW, OLD, PACKAGES, UNATTENDED, DriverFleet, failed, plan, well
 
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import CHAIN_START, sha256_hex
 
@@ -74,8 +74,9 @@ def test_a_second_transaction_is_refused_while_one_is_open(on_old: DriverFleet) 
 
 
 def test_unattended_upgrades_do_not_move_the_driver(on_old: DriverFleet) -> None:
-    """The real program, allowed to take everything from the repository, leaves the driver and takes other packages."""
-    allow = 'Unattended-Upgrade::Origins-Pattern { "origin=local-llm-test"; };'
+    """The real program, allowed to take all of the repository, leaves the driver where it is."""
+    key = "Unattended-Upgrade::Origins-Pattern"
+    allow = f'#clear {key}; {key} {{ "origin=local-llm-test"; }};'
     for host in HOSTS:
         on_old.shell(host, "apt-get -qq update && apt-get -qq install -y unattended-upgrades >/dev/null 2>&1")
         on_old.shell(host, f"printf '%s\\n' '{allow}' > /etc/apt/apt.conf.d/99test")
@@ -84,9 +85,7 @@ def test_unattended_upgrades_do_not_move_the_driver(on_old: DriverFleet) -> None
     on_old.is_on_version(OLD)
     for host in HOSTS:  # the test bites: without what this collection does it moves
         on_old.shell(host, f"apt-mark unhold {' '.join(PACKAGES)}")
-        on_old.shell(
-            host, "cd /etc/apt && mkdir -p /root/away && mv apt.conf.d/52local-llm-driver preferences.d/* /root/away"
-        )
+        on_old.shell(host, f"mkdir -p /root/away && mv /etc/apt/preferences.d/* {UNATTENDED} /root/away")
         said = on_old.shell(host, "unattended-upgrade -v --dry-run 2>&1")
         assert "libcuda1" in said, said[-3000:]
         on_old.shell(host, "cd /root/away && mv 52* /etc/apt/apt.conf.d/ && mv * /etc/apt/preferences.d/")
@@ -102,6 +101,6 @@ def test_absent_leaves_no_package_no_hold_and_no_file(on_old: DriverFleet) -> No
         assert on_old.versions(host) == {}
         assert on_old.held(host) == []
         assert "nvidia" not in on_old.shell(host, "dpkg-query -W -f '${Package}\\n'")
-        left = "ls -d /var/lib/local_llm/driver /etc/apt/*/*local-llm-driver* /etc/nvidia 2>/dev/null || true"
+        left = "ls -d /var/lib/local_llm/driver /etc/apt/*/*local-llm* /etc/nvidia 2>/dev/null || true"
         assert on_old.shell(host, left) == "", host
         assert on_old.driver(host) == ("", "")

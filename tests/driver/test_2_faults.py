@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+from functools import partial
 
 import pytest
 from driver_fleet import ALL, DIRECTORY, FAILS, HOSTS, NEW, OLD, OTHER, SILENT, DriverFleet, failed, plan, well
@@ -154,6 +155,9 @@ def test_the_hosts_own_updates_wait_and_come_back(on_old: DriverFleet) -> None:
     def enabled(host: str) -> str:
         return on_old.shell(host, "systemctl is-enabled apt-daily-upgrade.timer || true").strip()
 
+    def is_enabled(host: str) -> bool:
+        return enabled(host) == "enabled"
+
     well(on_old.steps(FORWARD, plan(NEW, OLD), "window"))
     assert [enabled(host) for host in HOSTS] == ["masked-runtime", "masked-runtime"]
     on_old.reboot("gpu2")
@@ -162,7 +166,7 @@ def test_the_hosts_own_updates_wait_and_come_back(on_old: DriverFleet) -> None:
     assert [enabled(host) for host in HOSTS] == ["enabled", "enabled"]
     well(on_old.steps(FORWARD, plan(NEW, OLD), "alone", window_seconds=3))
     for host in HOSTS:
-        wait_for(f"updates of {host}", lambda host=host: enabled(host) == "enabled", 60)
+        wait_for(f"updates of {host}", partial(is_enabled, host), 60)
     well(on_old.steps(["rolled_back"], None, "alone"))
     on_old.is_on_version(OLD)
 

@@ -42,7 +42,8 @@ PACKAGES = (
     "nvidia-persistenced",
     "nvidia-smi",
 )
-PIN = "/etc/apt/preferences.d/local-llm-driver"
+PIN = "/etc/apt/preferences.d/local-llm-nvidia.pref"
+UNATTENDED = "/etc/apt/apt.conf.d/52local-llm-nvidia"
 ALL = ("downloaded", "stopped", "installed", "loaded", "held", "committed")
 Answers = dict[str, list[dict[str, Any]]]
 
@@ -50,6 +51,8 @@ Answers = dict[str, list[dict[str, Any]]]
 def plan(version: str, before: str | None = None, **changes: Any) -> dict[str, Any]:
     """Return a plan that brings a host to a version; a test says what is different."""
     pin = f"Package: {' '.join(PACKAGES)}\nPin: version {version}*\nPin-Priority: 1001\n"
+    patterns = "".join(f'"^{name}$"; ' for name in PACKAGES)
+    blacklist = f"Unattended-Upgrade::Package-Blacklist {{ {patterns}}};\n"
     made = {
         "schema": 1,
         "changes": True,
@@ -61,7 +64,7 @@ def plan(version: str, before: str | None = None, **changes: Any) -> dict[str, A
         "remove": [],
         "downgrade": [],
         "hold": list(PACKAGES),
-        "pin": [{"path": PIN, "content": pin}],
+        "pin": [{"path": PIN, "content": pin}, {"path": UNATTENDED, "content": blacklist}],
         "reboot": "not_needed",
         "reboot_reason": "",
         "stop_units": ["nvidia-persistenced.service"],
@@ -100,6 +103,7 @@ class DriverFleet(Fleet):
             "driver_plan": wanted,
             "identity": identity,
             "window_seconds": options.get("window_seconds", 600),
+            "sysfs_root": options.get("sysfs_root", "/srv/fake-sys"),
             "answers": str(self.work),
         }
         inventory = str(self.lab.directory / "inventory.yml")
@@ -114,7 +118,9 @@ class DriverFleet(Fleet):
         hosts = options.get("hosts", HOSTS)
         for host in hosts:
             (self.work / f"{host}.json").unlink(missing_ok=True)
-        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False, timeout=400)
+        done = subprocess.run(
+            command, env=self.environment(), capture_output=True, text=True, check=False, timeout=1500
+        )
         try:
             return {host: json.loads((self.work / f"{host}.json").read_text(encoding="utf-8")) for host in hosts}
         except FileNotFoundError:

@@ -19,6 +19,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._bench._measures imp
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._records import closed_plan
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import CHAIN_START, chained_line
 from ansible_collections.local_llm.ops.plugins.module_utils._driver import _shapes as driver_shapes
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _record as driver
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import FINDING_KEYS, SEVERITIES, finding
 from ansible_collections.local_llm.ops.plugins.module_utils._golden import Recorded, make_golden
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._check import REMEDIES, Context
@@ -121,6 +122,16 @@ def test_remediation_journal_line_is_as_documented() -> None:
     assert set(JOURNAL_KEYS) == documented(title) == set(example(title))
     for action in (*REMEDIATION_ACTIONS, GIVE_UP, LET_IN):
         assert f"`{action}`" in section(title)
+
+
+def test_driver_transaction_and_its_journal_are_as_documented() -> None:
+    title, line = "Driver transaction", "Driver journal line"
+    made = driver.begin("t1", {"from": "1.0", "to": "2.0"}, None, "boot", False)
+    assert set(made) == documented(title) == set(example(title))
+    for state in (*driver.FORWARD, *driver.BACKWARD):
+        assert f"`{state}`" in section(title)
+    written = {*driver.journal_record(made, "planned", 0.0, ""), "seq", "previous_sha256"}
+    assert written == documented(line) == set(example(line))
 
 
 def test_journal_chain_is_over_the_whole_line_before() -> None:

@@ -38,8 +38,7 @@ OFFLINE = (
     *("-o", "Dir::Etc::Preferences=/dev/null", "-o", "Dir::Etc::PreferencesParts=/dev/null"),
     *("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="),
 )
-# Packages of a driver, as patterns of apt: of these the driver's version is preferred.
-FAMILIES = "*nvidia* libcuda* cuda* libnv* firmware-nvidia*"
+PREFERENCES = "/etc/apt/preferences.d"
 _FORMAT = "${binary:Package}\t${Version}\t${db:Status-Status}\t${db:Status-Want}\t${db:Status-Eflag}\n"
 _STEP = re.compile(r"^(Inst|Remv|Purg) (\S+)(?: \[([^\]]+)\])?(?: \((\S+) )?", re.M)
 
@@ -86,26 +85,19 @@ def parse_simulation(text: str) -> Changes:
 
 
 @contextmanager
-def preferences(host: Host, plan: Mapping[str, Any], old_paths: Sequence[str]) -> Iterator[str]:
-    """Make a directory of apt preferences as they will be: the host's own, with the pins of the plan for the old ones.
-
-    One more pin prefers the driver's version wherever a dependency leaves the choice.
-    """
+def preferences(host: Host, pins: Mapping[str, str], old_paths: Sequence[str]) -> Iterator[str]:
+    """Make a directory of apt preferences as they will be: the host's own, with these pins for the old ones."""
     scratch = tempfile.mkdtemp(prefix="local_llm_driver.")
     try:
         os.chmod(scratch, 0o755)
-        source = host.path("/etc/apt/preferences.d")
-        names = sorted(os.listdir(source)) if os.path.isdir(source) else []
-        for name in names:
+        source = host.path(PREFERENCES)
+        for name in sorted(os.listdir(source)) if os.path.isdir(source) else []:
             path = os.path.join(source, name)
-            if os.path.isfile(path) and os.path.join("/etc/apt/preferences.d", name) not in old_paths:
+            if os.path.isfile(path) and os.path.join(PREFERENCES, name) not in old_paths:
                 shutil.copy(path, os.path.join(scratch, name))
-        for one in plan.get("pin") or []:
-            if os.path.dirname(one["path"]) == "/etc/apt/preferences.d":
-                _write(os.path.join(scratch, os.path.basename(one["path"])), one["content"])
-        if plan.get("to"):
-            pin = f"Package: {FAMILIES}\nPin: version *{plan['to']}*\nPin-Priority: 1001\n"
-            _write(os.path.join(scratch, "00-local-llm-driver-now"), pin)
+        for path, content in pins.items():
+            if os.path.dirname(path) == PREFERENCES:
+                _write(os.path.join(scratch, os.path.basename(path)), content)
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -116,12 +108,15 @@ def _write(path: str, text: str) -> None:
         stream.write(text)
 
 
-def resolve(host: Host, plan: Mapping[str, Any], old_paths: Sequence[str] = ()) -> Changes:
-    """Return every package that the plan changes, with what its packages need. Refuse when apt would remove others."""
+def resolve(host: Host, plan: Mapping[str, Any], pins: Mapping[str, str], old_paths: Sequence[str]) -> Changes:
+    """Return every package that the plan changes, with what its packages need. Refuse when apt would remove others.
+
+    pins: {path: content} of the plan; old_paths: those of the transaction before, which no longer count.
+    """
     wanted: dict[str, str | None] = {**plan["install"], **dict.fromkeys(plan["remove"])}
     if not wanted:
         return {}
-    with preferences(host, plan, old_paths) as place:
+    with preferences(host, pins, old_paths) as place:
         code, out, err = host.ask(
             *("apt-get", "--simulate", "-o", "Debug::NoLocking=1", "-o", f"Dir::Etc::PreferencesParts={place}"),
             *("--ignore-hold", *INSTALL, "install", *words(wanted)),
@@ -267,6 +262,11 @@ def _mark(host: Host, verb: str, names: Sequence[str], held: bool) -> None:
     wrong = [name for name in todo if packages[name]["held"] != held]
     if wrong:
         raise DriverError(f"apt-mark {verb} did nothing for {listed(wrong)}. Look at: dpkg --get-selections")
+
+
+def automatic(host: Host) -> set[str]:
+    """Return the packages that are there only because others need them."""
+    return set(host.must("apt-mark showauto", "apt-mark", "showauto").split())
 
 
 def mark_automatic(host: Host, names: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction.
     Work,
     free_the_driver,
     query,
+    units_of,
 )
 
 
@@ -34,9 +35,8 @@ def rolled_back(work: Work) -> None:
     if state == "planned":
         work.move("rolled_back", "nothing had been changed")
         return
-    snapshot = work.snapshot
     if state == "downloaded" or (state == "stopped" and not touched(work)):
-        units.start(work.host, [unit for unit in reversed(units.active(snapshot["units"]))])
+        units.start(work.host, ran_before(work))
         units.close_window(work.host)
         work.move("rolled_back", "no package had been changed")
         return
@@ -47,6 +47,12 @@ def rolled_back(work: Work) -> None:
     except DriverError as error:
         work.move("failed", str(error), boot_id=work.open_transaction["boot_id"])
         raise
+
+
+def ran_before(work: Work) -> list[str]:
+    """Return the units that ran before the transaction, in the order in which they start."""
+    ran = units.active(work.snapshot["units"])
+    return [unit for unit in reversed(units_of(work.plan)) if unit in ran]
 
 
 def touched(work: Work) -> bool:
@@ -67,24 +73,25 @@ def go_back(work: Work) -> None:
             apt.apply(work.host, wanted, work.cache.files(wanted))
         work.move("rolling_back", "the packages are those of before", boot_id=work.host.boot_id())
     apt.forget_settings(work.host, [name for name in wanted if name not in snapshot["packages"]])
+    apt.mark_automatic(work.host, snapshot["automatic"])
     restore_protection(work)
     version = snapshot["loaded_version"]
     if version:
         # What was not built for the newest kernel before is no fault of this transaction.
         if all(found == version for found in snapshot["module_on_disk_version"].values()):
             work.findings += kernel.check_built(work.host, version)
-        reason = put_in(work, version, snapshot["loaded_modules"], False, "")
+        reason = put_in(work, version, snapshot["loaded_flavour"], snapshot["loaded_modules"], "")
         if reason:
             ask_for_reboot(work, "rolling_back", reason)
             return
-        kernel.check_loaded(work.host, version)
+        kernel.check_loaded(work.host, version, snapshot["loaded_flavour"])
     else:
         problem = kernel.unload(work.host)
         if problem:
             ask_for_reboot(work, "rolling_back", problem)
             return
     with work.timed("start"):
-        units.start(work.host, list(reversed(units.active(snapshot["units"]))))
+        units.start(work.host, ran_before(work))
     units.close_window(work.host)
     work.move("rolled_back", f"{version or 'no driver'} is loaded as before")
 
@@ -120,8 +127,7 @@ def absent(work: Work, names: list[str]) -> None:
     if rest:
         apt.purge(work.host, rest)
         work.changed = True
-    paths = [protection.BLACKLIST, *(str(one["path"]) for one in plan.get("pin") or [])]
-    if protection.write_files(work.host, dict.fromkeys(paths)):
+    if protection.write_files(work.host, dict.fromkeys(protection.pinned_files(plan))):
         work.changed = True
     units.close_window(work.host)
     work.reboot_needed = problem is not None

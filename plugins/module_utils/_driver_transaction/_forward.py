@@ -62,9 +62,8 @@ def refuse_broken(work: Work) -> None:
 
 def predict(work: Work) -> changes_of.Changes:
     """Return what the transaction will change, without changing anything."""
-    old = [str(one["path"]) for one in (work.record.transaction() or {"plan": {}})["plan"].get("pin") or []]
-    new = [str(one["path"]) for one in work.plan.get("pin") or []]
-    return apt.resolve(work.host, work.plan, [*old, *new])
+    old = protection.pinned_files((work.record.transaction() or {}).get("plan"))
+    return apt.resolve(work.host, work.plan, protection.pinned_files(work.plan), list(old))
 
 
 def downloaded(work: Work, identity: str, plan: Mapping[str, Any], was_drained: bool) -> None:
@@ -120,20 +119,21 @@ def take_snapshot(work: Work, changes: changes_of.Changes) -> dict[str, Any]:
     packages, versions = query(work), kernel.read_versions(work.host)
     modules = read_modules(work.host.procfs_root, work.host.run, work.host.system_root)
     names = {*changes, *changes_of.closure(packages, versions.loaded or "", []), *work.plan["hold"]}
-    paths = [protection.BLACKLIST, *(str(one["path"]) for one in work.plan.get("pin") or [])]
     return {
         "schema": 1,
         "transaction_id": work.open_transaction["id"],
         "packages": {name: packages[name] for name in sorted(names) if name in packages},
         "changes": changes_of.to_json(changes),
+        "automatic": sorted(apt.automatic(work.host) & set(changes)),
         "cache": work.cache.manifest(),
-        "files": protection.read_files(work.host, paths),
+        "files": protection.read_files(work.host, list(protection.pinned_files(work.plan))),
         "units": units.unit_states(work.host, units_of(work.plan)),
         "kernel_running": versions.running,
         "kernel_newest": versions.newest,
         "loaded_version": versions.loaded,
         "module_on_disk_version": versions.disk,
         "loaded_modules": kernel.loaded_modules(work.host),
+        "loaded_flavour": kernel.loaded_flavour(work.host),
         "secure_boot": collect_kernel(modules, work.host.sysfs_root)["secure_boot"],
         "boot_id": work.host.boot_id(),
     }
@@ -162,11 +162,14 @@ def installed(work: Work) -> None:
     units.open_window(work.host, work.window_seconds)
     if wanted:
         work.note("the package transaction has begun", "installing")
-        protection.write_files(work.host, protection.wanted_files(work.plan, work.plan["hold"]))
+        protection.write_files(work.host, protection.pinned_files(work.plan))
         with work.timed("packages"):
             apt.apply(work.host, wanted, files)
-        needed = [name for name, (before, _after) in work.changes.items() if before is None]
-        apt.mark_automatic(work.host, [name for name in needed if name not in work.plan["install"]])
+        # What apt is told by a file it takes for wanted by a person.
+        new = [name for name, (before, _after) in work.changes.items() if before is None]
+        needed = [name for name in new if name not in work.plan["install"]]
+        stay = [name for name in work.snapshot["automatic"] if wanted[name] is not None]
+        apt.mark_automatic(work.host, [*needed, *stay])
     protect_new(work)
     if work.plan.get("to"):
         work.findings += kernel.check_built(work.host, work.plan["to"])
@@ -178,8 +181,7 @@ def protect_new(work: Work) -> list[str]:
     packages = query(work)
     names = changes_of.closure(packages, work.plan.get("to") or "", work.plan["hold"])
     released = [name for name in work.snapshot["packages"] if name not in names]
-    files = protection.wanted_files(work.plan, names)
-    return protection.protect(work.host, files, names, released)
+    return protection.protect(work.host, protection.pinned_files(work.plan), names, released)
 
 
 def loaded(work: Work) -> None:
@@ -189,27 +191,31 @@ def loaded(work: Work) -> None:
     work.demand("installed", "reboot_needed")
     version, plan = work.plan["to"], work.plan
     work.findings += kernel.check_built(work.host, version)
-    reason = put_in(work, version, work.snapshot["loaded_modules"], plan["reboot"] == "needed", plan["reboot_reason"])
+    why = (plan["reboot_reason"] or "the plan says so") if plan["reboot"] == "needed" else ""
+    reason = put_in(work, version, plan["modules"], work.snapshot["loaded_modules"], why)
     if reason:
         ask_for_reboot(work, "reboot_needed", reason)
         return
-    kernel.check_loaded(work.host, version)
+    kernel.check_loaded(work.host, version, plan["modules"])
     with work.timed("start"):
         units.start(work.host, plan["start_units"])
     work.move("loaded", f"{version} is loaded, on the disk and in the library")
 
 
-def put_in(work: Work, version: str, before: list[str], reboot_wanted: bool, why: str) -> str | None:
-    """Load a version of the driver in place of what is loaded. Return why that takes a reboot, None when it is in."""
+def put_in(work: Work, version: str, flavour: str | None, before: list[str], why_reboot: str) -> str | None:
+    """Load a driver in place of the one that is loaded. Return why that takes a reboot, None when it is in.
+
+    before: the modules that were loaded before the transaction. why_reboot: why the plan wants a reboot, if it does.
+    """
     versions = kernel.read_versions(work.host)
     rebooted = work.host.boot_id() != work.open_transaction["boot_id"]
-    if versions.loaded == version:
+    if kernel.is_loaded(work.host, version, flavour):
         kernel.load(work.host, before)
         return None
     if versions.running not in versions.disk:
         return f"the running kernel {versions.running} has no modules on the disk any more"
-    if reboot_wanted and not rebooted:
-        return why or "the plan says so"
+    if why_reboot and not rebooted:
+        return why_reboot
     free_the_driver(work)
     with work.timed("unload"):
         problem = kernel.unload(work.host)
@@ -238,7 +244,7 @@ def held(work: Work) -> None:
     if work.at_least("committed"):
         return
     work.demand("loaded", "verified")
-    kernel.check_loaded(work.host, work.plan["to"])
+    kernel.check_loaded(work.host, work.plan["to"], work.plan["modules"])
     before = query(work)
     files = protect_new(work)
     after = query(work)

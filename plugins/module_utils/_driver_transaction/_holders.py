@@ -11,8 +11,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import list_directory, read_text
 
+# What a device of the driver begins with.
 DEVICES = "/dev/nvidia"
 # The kernel ends a process of a stopped unit a moment after systemd says that it is stopped.
 PATIENCE_SECONDS = 10.0
@@ -33,7 +35,13 @@ def find_holders(procfs_root: str) -> list[dict[str, Any]]:
 
 def _open_device(place: str) -> str | None:
     directory = os.path.join(place, "fd")
-    for number in list_directory(directory):
+    try:
+        numbers = os.listdir(directory)
+    except PermissionError as error:
+        raise DriverError(f"{directory} may not be read: does it hold the driver? Run as root.") from error
+    except OSError:  # it ended in the meantime
+        return None
+    for number in numbers:
         try:
             target = os.readlink(os.path.join(directory, number))
         except OSError:  # closed since

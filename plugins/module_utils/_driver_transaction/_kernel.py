@@ -66,6 +66,21 @@ def read_versions(host: Host) -> DriverVersions:
     return DriverVersions(loaded, modules.running, modules.newest, disk, library_versions(host.library_directory))
 
 
+def loaded_flavour(host: Host) -> str | None:
+    """Return whether the modules that are loaded are the open or the proprietary ones; None when that is not known."""
+    text = read_text(host.procfs_root, "driver/nvidia/version")
+    if not text:
+        return None
+    return "open" if "Open Kernel Module" in text else "proprietary"
+
+
+def is_loaded(host: Host, version: str, flavour: str | None) -> bool:
+    """Return whether this very driver is loaded; a flavour that is not known fits."""
+    found = loaded_flavour(host)
+    fits = not flavour or found is None or found == flavour
+    return fits and read_versions(host).loaded == version
+
+
 def parse_dkms(text: str) -> list[dict[str, str]]:
     """Return the NVIDIA modules of dkms status with the keys module, version, kernel and status."""
     return [
@@ -145,13 +160,15 @@ def load(host: Host, before: list[str]) -> None:
             )
 
 
-def check_loaded(host: Host, version: str) -> None:
-    """Prove that what is loaded, what is on the disk and the library are one version."""
+def check_loaded(host: Host, version: str, flavour: str | None) -> None:
+    """Prove that what is loaded, what is on the disk and the library are one version, in the wanted flavour."""
     versions = read_versions(host)
     on_disk = versions.disk.get(versions.running)
     wrong = []
     if versions.loaded != version:
         wrong.append(f"loaded is {versions.loaded or 'none'}")
+    if versions.loaded == version and not is_loaded(host, version, flavour):
+        wrong.append(f"loaded are the {loaded_flavour(host)} modules, not the {flavour} ones")
     if on_disk != version:
         wrong.append(f"on the disk for kernel {versions.running} is {on_disk or 'none'}")
     if versions.library != [version]:

@@ -2,12 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change without notice.
-"""Holds, apt preferences and the blacklist of unattended-upgrades: what keeps a driver where it is."""
+"""Holds, and the files of the plan for apt and unattended-upgrades: what keeps a driver where it is."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,25 +15,10 @@ from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import Host
 from ansible_collections.local_llm.ops.plugins.module_utils._release_files import atomic_write, read_text
 
-BLACKLIST = "/etc/apt/apt.conf.d/52local-llm-driver"
-_BLACKLIST_HEAD = """// Written by local_llm.ops: the driver changes by its own playbook, never by unattended upgrades.
-// local_llm.ops.driver with nvidia_driver_state: absent takes this file away.
-Unattended-Upgrade::Package-Blacklist {
-"""
 
-
-def blacklist(names: Sequence[str]) -> str:
-    """Return the settings that keep unattended-upgrades off these packages."""
-    bare = sorted({name.partition(":")[0] for name in names})
-    # Brackets, not backslashes: apt's settings have a meaning of their own for those.
-    patterns = [re.sub(r"([.+])", r"[\1]", name) for name in bare]
-    return _BLACKLIST_HEAD + "".join(f'    "^{pattern}$";\n' for pattern in patterns) + "};\n"
-
-
-def wanted_files(plan: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
-    """Return {path: content} of the files that protect the packages."""
-    files = {str(one["path"]): str(one["content"]) for one in plan.get("pin") or []}
-    return {BLACKLIST: blacklist(names), **files} if names else files
+def pinned_files(plan: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return {path: content} of the files that keep the driver of a plan where it is."""
+    return {str(one["path"]): str(one["content"]) for one in (plan or {}).get("pin") or []}
 
 
 def read_files(host: Host, paths: Sequence[str]) -> dict[str, str | None]:

@@ -77,6 +77,21 @@ def digest(snapshot: Mapping[str, Any]) -> str:
     return sha256_hex(canonical_json(snapshot))
 
 
+def journal_record(transaction: Mapping[str, Any], event: str, seconds: float, detail: str) -> dict[str, Any]:
+    """Return what a line of the journal says, before it gets its number and is chained to the line before."""
+    return {
+        "schema": 1,
+        "at": now(),
+        "transaction_id": transaction["id"],
+        "event": event,
+        "state": transaction["state"],
+        "from": transaction["from"],
+        "to": transaction["to"],
+        "seconds": round(seconds, 3),
+        "detail": detail or transaction["detail"],
+    }
+
+
 class Record:
     """The files of a transaction on the host."""
 
@@ -124,18 +139,7 @@ class Record:
     def log(self, transaction: Mapping[str, Any], event: str, seconds: float = 0.0, detail: str = "") -> None:
         """Append one line to the journal."""
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
-        line = {
-            "schema": 1,
-            "at": now(),
-            "transaction_id": transaction["id"],
-            "event": event,
-            "state": transaction["state"],
-            "from": transaction["from"],
-            "to": transaction["to"],
-            "seconds": round(seconds, 3),
-            "detail": detail or transaction["detail"],
-        }
-        append_journal(self.path("journal.jsonl"), line)
+        append_journal(self.path("journal.jsonl"), journal_record(transaction, event, seconds, detail))
         os.chmod(self.path("journal.jsonl"), 0o644)
 
     @contextmanager

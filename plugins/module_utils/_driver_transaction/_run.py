@@ -30,6 +30,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction.
 STATES = ("downloaded", "stopped", "installed", "loaded", "held", "committed", "rolled_back", "absent")
 # The state of the transaction after a step that went well.
 AFTER = {"held": "verified"}
+# The packages of the host, and (package, version) of those in the cache.
+Look = tuple[changes_of.Packages, set[tuple[str, str]]]
 
 
 def run(options: Mapping[str, Any], host: Host, check_mode: bool) -> dict[str, Any]:
@@ -38,14 +40,18 @@ def run(options: Mapping[str, Any], host: Host, check_mode: bool) -> dict[str, A
     work = Work(host, record, Cache(host), options["window_seconds"])
     if check_mode:
         work.transaction = record.transaction()
-        demand_identity(work, options)
-        before = query(work)
+        if is_open(work.transaction):
+            demand_identity(work, options)
+        before, cached = query(work), cached_packages(work)
         after = predict(work, options, before)
-        return answer(work, options, before, after)
+        will_be = set(cached)
+        if options["state"] == "downloaded" and work.changed:
+            will_be |= set(forward.both_versions(forward.predict(work)))
+        return answer(work, options, (before, cached), (after, will_be))
     with record.locked():
         work.transaction = record.transaction()
         demand_identity(work, options)
-        before = query(work)
+        before, cached = query(work), cached_packages(work)
         plan_names = names_of(work, options)
         try:
             step(work, options)
@@ -53,7 +59,12 @@ def run(options: Mapping[str, Any], host: Host, check_mode: bool) -> dict[str, A
             if work.transaction is not None and "id" in work.transaction and is_open(work.transaction):
                 record.log(work.transaction, "error", sum(work.seconds.values()), str(error))
             raise
-        return answer(work, options, before, query(work), plan_names)
+        return answer(work, options, (before, cached), (query(work), cached_packages(work)), plan_names)
+
+
+def cached_packages(work: Work) -> set[tuple[str, str]]:
+    """Return (package, version) of what lies in the cache."""
+    return {(one["package"], one["version"]) for one in work.cache.manifest().values()}
 
 
 def demand_identity(work: Work, options: Mapping[str, Any]) -> None:
@@ -132,25 +143,26 @@ def with_versions(packages: changes_of.Packages, wanted: Mapping[str, str | None
 
 
 def answer(
-    work: Work,
-    options: Mapping[str, Any],
-    before: changes_of.Packages,
-    after: changes_of.Packages,
-    more_names: set[str] | None = None,
+    work: Work, options: Mapping[str, Any], before: Look, after: Look, more_names: set[str] | None = None
 ) -> dict[str, Any]:
-    """Return what the module tells."""
-    moved = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    """Return what the module tells. before, after: the packages of the host and those in the cache."""
+    moved = {name for name in {*before[0], *after[0]} if before[0].get(name) != after[0].get(name)}
     names = sorted(moved | names_of(work, options) | (more_names or set()))
     return {
         "changed": work.changed,
         "transaction": work.transaction,
-        "packages_before": versions(before, names),
-        "packages_after": versions(after, names),
+        "packages_before": versions(before[0], names),
+        "packages_after": versions(after[0], names),
         "reboot_needed": work.reboot_needed,
         "findings": work.findings,
         "seconds": work.seconds,
-        "diff": {"before": changes_of.lines(before, names), "after": changes_of.lines(after, names)},
+        "diff": {"before": shown(before, names), "after": shown(after, names)},
     }
+
+
+def shown(look: Look, names: list[str]) -> str:
+    """Return packages for a diff: those of the host, then those in the cache."""
+    return changes_of.lines(look[0], names) + "".join(f"cache: {name} {version}\n" for name, version in sorted(look[1]))
 
 
 def versions(packages: changes_of.Packages, names: list[str]) -> dict[str, str]:

@@ -66,28 +66,28 @@ def open_window(host: Host, seconds: int) -> None:
     """
     if find_program("systemctl") is None:
         return
-    timers = [unit for unit, state in unit_states(host, UPDATERS).items() if state == "active" and "timer" in unit]
     present = [unit for unit, state in unit_states(host, UPDATERS).items() if state != "absent"]
     if not present:
         return
     host.ask("systemctl", "stop", f"{WINDOW}.timer")
     # A service of them that runs now holds the lock of the packages: the transaction waits for it.
+    timers = [unit for unit in present if unit.endswith(".timer")]
     if timers:
         host.must(f"Stopping {', '.join(timers)}", "systemctl", "stop", "--", *timers)
     host.must(f"Masking {', '.join(present)}", "systemctl", "mask", "--runtime", "--", *present)
-    script = f"systemctl unmask --runtime {' '.join(present)}"
-    if timers:
-        script += f"; systemctl start {' '.join(timers)}"
+    script = f"systemctl unmask --runtime {' '.join(present)}; systemctl daemon-reload"
+    script += "".join(f"; systemctl --quiet is-enabled {timer} && systemctl start {timer}" for timer in timers)
     host.must(
         "Setting the end of the window",
         "systemd-run",
         f"--unit={WINDOW}",
         f"--on-active={seconds}",
+        "--service-type=oneshot",
         "--collect",
         "--quiet",
         "/bin/sh",
         "-c",
-        script,
+        f"{script}; true",
     )
 
 

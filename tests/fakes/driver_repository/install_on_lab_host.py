@@ -2,7 +2,7 @@
 # Copyright (c) 2026, local_llm.ops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give hosts of a lab the fake driver repository and the stand-ins for modprobe, rmmod and dkms.
+"""Give hosts of a lab a fake GPU, the fake driver repository and the stand-ins for modprobe, rmmod and dkms.
 
 install_on_lab_host.py --lab NAME VERSION[:fails|:silent|:module=OTHER] ... -- HOST ...
 """
@@ -28,7 +28,7 @@ STAND_IN = "usr/local/lib/driver_stand_in"
 SOURCES = "etc/apt/sources.list.d/fake-driver.sources"
 KEY = "etc/apt/keyrings/fake-driver.asc"
 LINKS = {f"usr/local/sbin/{name}": "driver_stand_in.py" for name in ("modprobe", "rmmod", "dkms")}
-UNITS = ("driver-mirror.service", "driver-stand-in-boot.service")
+MIRROR_UNIT, BOOT_UNIT = "driver-mirror.service", "driver-stand-in-boot.service"
 # The fake GPUs of a host begin without a driver: it comes by the packages.
 NO_DRIVER = ("host.module_version", "host.disk_version", "host.library_version", "host.modules", "host.persistenced")
 SOURCE = f"""Types: deb
@@ -39,15 +39,15 @@ Signed-By: /{KEY}
 """
 START = (
     f"rm -rf /{MIRROR}; tar -xzf - -C / --keep-directory-symlink && systemctl daemon-reload"
-    f" && systemctl enable --quiet {' '.join(UNITS)} && systemctl restart driver-mirror.service"
+    f" && systemctl restart {MIRROR_UNIT}"
     " && until (exec 3<>/dev/tcp/127.0.0.1/8099) 2>/dev/null; do sleep 0.1; done"
     f" && apt-get -q update -o Dir::Etc::SourceList=/{SOURCES} -o Dir::Etc::SourceParts=/dev/null"
     " -o APT::Get::List-Cleanup=0"
 )
 
 
-def archive(repository: Path) -> bytes:
-    """Return a tar of everything that a host needs."""
+def archive(repository: Path, stand_ins: bool = True) -> bytes:
+    """Return a tar of everything that a host needs; without stand_ins only the repository."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
 
@@ -61,11 +61,15 @@ def archive(repository: Path) -> bytes:
         for path in sorted(repository.rglob("*")):
             if path.is_file():
                 add(f"{MIRROR}/{path.relative_to(repository)}", path.read_bytes())
-        add(f"{STAND_IN}/driver_stand_in.py", (HERE / "host/driver_stand_in.py").read_bytes(), 0o755)
-        for name, target in LINKS.items():
-            add(name, b"", link=f"/{STAND_IN}/{target}")
-        for unit in UNITS:
+        units = [MIRROR_UNIT]
+        if stand_ins:
+            units.append(BOOT_UNIT)
+            add(f"{STAND_IN}/driver_stand_in.py", (HERE / "host/driver_stand_in.py").read_bytes(), 0o755)
+            for name, target in LINKS.items():
+                add(name, b"", link=f"/{STAND_IN}/{target}")
+        for unit in units:
             add(f"etc/systemd/system/{unit}", (HERE / "host" / unit).read_bytes())
+            add(f"etc/systemd/system/multi-user.target.wants/{unit}", b"", link=f"/etc/systemd/system/{unit}")
         add(KEY, (repository / build.KEY).read_bytes())
         add(SOURCES, SOURCE.encode())
     return buffer.getvalue()
@@ -76,9 +80,12 @@ def bare(scenario: dict[str, str]) -> dict[str, str]:
     return {**{key: value for key, value in scenario.items() if key not in NO_DRIVER}, "init_code": "9"}
 
 
-def install(lab: str, hosts: Sequence[str], repository: Path) -> None:
-    """Give hosts a repository in place of the one that they have; fake GPUs must be there (tests/fakes/nvml)."""
-    data = archive(repository)
+def install(lab: str, hosts: Sequence[str], repository: Path, stand_ins: bool = True) -> None:
+    """Give hosts a repository in place of the one that they have.
+
+    The stand-ins need fake GPUs (tests/fakes/nvml). Without stand_ins a host keeps its own modprobe, rmmod and dkms.
+    """
+    data = archive(repository, stand_ins)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda host: gpus.on_host(lab, host, f"bash -c '{START}'", data), hosts))
 
@@ -95,7 +102,9 @@ def main() -> int:
     try:
         library = gpus.build.build(gpus.CACHE)
         build.build(repository, [build.release_of(word) for word in words[2:end]], library)
-        install(words[1], words[end + 1 :], repository)
+        hosts = words[end + 1 :]
+        gpus.install(words[1], dict.fromkeys(hosts, bare(gpus.scenarios.profile("l4_1"))))
+        install(words[1], hosts, repository)
     except (build.BuildError, gpus.InstallError) as error:
         print(f"install_on_lab_host.py: {error}", file=sys.stderr)
         return 1
