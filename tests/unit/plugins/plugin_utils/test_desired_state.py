@@ -381,8 +381,8 @@ def test_the_known_variables_are_those_that_roles_and_playbooks_use() -> None:
 
 def test_the_known_defaults_are_those_of_the_public_roles() -> None:
     defaults = [yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text(encoding="utf-8"))
-                for role in ("gateway", "gpu_exporter", "host", "llamacpp", "monitoring", "node_exporter", "nvidia_driver",
-                             "remediation", "vllm")]  # fmt: skip
+                for role in ("gateway", "gpu_exporter", "host", "llamacpp", "monitoring", "node_exporter",
+                             "nvidia_driver", "ollama", "remediation", "vllm")]  # fmt: skip
     assert set(ROLE_VARIABLES) == {name for values in defaults for name in values}
 
 

@@ -123,3 +123,20 @@ def test_whoever_must_wait_is_told_the_playbook_that_ends_this_holder(name: str,
     assert who in text and "on gw1 (by ops on bastion)" in text and "If it is dead" in text
     assert way in text and ("run upgrade" in text) == (not name.startswith(("models", "recovery")))
     assert "It halted: verdict. End it first" in told("gw1", {**THEIRS, "rollout_id": name, "halted": "verdict"})
+
+
+@pytest.mark.parametrize(
+    ("held", "mine"), [("driver-1", "20261121T070623Z"), ("20261121T070623Z", "driver-1"), ("driver-1", "recovery-a")]
+)
+def test_what_a_dead_driver_rollout_left_is_ended_by_its_own_playbook(held: str, mine: str) -> None:
+    lock, holder = {**THEIRS, "rollout_id": held}, {**MINE, "rollout_id": mine}
+    assert take_over_reason(lock, holder, expired=True, alive=False, asked_for=None) is None
+    assert take_over_reason(lock, holder, expired=True, alive=False, asked_for=held) is not None
+    again = {**MINE, "rollout_id": "driver-2" if held.startswith("driver-") else "20261122T070623Z"}
+    assert take_over_reason(lock, again, expired=False, alive=False, asked_for=None) is not None
+
+
+def test_a_refusal_names_the_playbook_that_ends_a_dead_driver_rollout() -> None:
+    lock = {**THEIRS, "rollout_id": "driver-1"}
+    assert "run driver" in told("gw1", lock)
+    assert "run driver" in refusal("gw1", "/lock", lock, 3.0)
