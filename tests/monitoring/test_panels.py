@@ -48,6 +48,8 @@ def test_every_panel_shows_data_while_a_load_runs(watched: Watched, upgraded: Up
     try:
         with fleet.client(rate=10) as client:
             client.wait_answered(10)
+            # The cards have used more energy than when they were first looked at.
+            fleet.fake_gpu("gpu1", "set", "gpu.*.power.energy_mj=7260000000")
             wait_for(
                 lambda: f"data in every panel; these have none: {empty(watched)}",
                 lambda: not empty(watched),
