@@ -20,7 +20,7 @@ PORT = 9836
 UNIT = "local-llm-gpu-exporter.service"
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
-# Prints figures of every process of the unit: pid, resident and proportional memory, threads, processor time.
+# Prints figures of every process of the unit that lives: pid, resident and proportional memory, threads, used time.
 FIGURES = """
 import glob, json, os
 found = []
@@ -28,10 +28,13 @@ for path in glob.glob("/sys/fs/cgroup/system.slice/%s/**/cgroup.procs", recursiv
     "/sys/fs/cgroup/*/system.slice/%s/cgroup.procs"
 ):
     for pid in open(path).read().split():
-        status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status").read().splitlines())
-        shared = dict(line.split(":", 1) for line in open(f"/proc/{pid}/smaps_rollup").read().splitlines()[1:])
-        times = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
-        if pid not in [one["pid"] for one in found]:
+        try:
+            status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status").read().splitlines())
+            shared = dict(line.split(":", 1) for line in open(f"/proc/{pid}/smaps_rollup").read().splitlines()[1:])
+            times = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if "Pss" in shared and pid not in [one["pid"] for one in found]:
             found.append({"pid": pid, "threads": int(status["Threads"]),
                           "used_seconds": (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK"),
                           "rss": int(status["VmRSS"].split()[0]) * 1024, "pss": int(shared["Pss"].split()[0]) * 1024})
