@@ -15,7 +15,7 @@ file chooses the fault:
   renames_metric     behaves well, but its metric "from" is called "to"
   bad_share          behaves well, unless the file "marker" is on this host. Its text says who gets bad answers: "all",
                      or "clients" (who comes through the gateway, which calls the host localhost). Then "percent" of
-                     the streamed completions, drawn from "seed", are answered with 500. Golden prompts are not streamed.
+                     the streamed completions, drawn from "seed", get a 500. Golden prompts are not streamed.
 
 Standard library only: it runs on a bare host.
 """
