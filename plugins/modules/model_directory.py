@@ -79,7 +79,8 @@ options:
   controller_directory:
     description:
       - Directory of files by digest on the controller that the files were copied from.
-      - When one arrived with another SHA-256, the next run hashes these files there again and brings what is wrong anew.
+      - When one arrived with another SHA-256, the next run hashes these files there again and brings what is wrong
+        anew.
     type: path
 author:
   - local_llm.ops contributors (@local-llm-ops)

@@ -11,12 +11,12 @@ module: rollout_live_errors
 short_description: Judge live requests of a server by what the gateways counted
 version_added: 0.1.0
 description:
-  - Adds up what M(local_llm.ops.gateway_info) counted while watching, and tells whether more requests of a server failed
-    than chance explains. Failed are answers with 5xx, failed connections and broken answers.
+  - Adds up what M(local_llm.ops.gateway_info) counted while watching, and tells whether more requests of a server
+    failed than chance explains. Failed are answers with 5xx, failed connections and broken answers.
   - V(fail) takes two failed requests or more, and a number of them that would be rare under what is allowed. Allowed is
     the error limit of the tier, and, where the other servers of the pool fail too, a share like theirs.
-  - It may be asked after every turn. The looks of one watch share a chance of 5 in 1000 to blame a server that keeps the
-    limit; half of what is left goes to each look.
+  - It may be asked after every turn. The looks of one watch share a chance of 5 in 1000 to blame a server that keeps
+    the limit; half of what is left goes to each look.
   - Runs on the controller and asks no host. The verdict is a result, not a failure.
 author:
   - local_llm.ops contributors (@local-llm-ops)
@@ -33,8 +33,8 @@ attributes:
     support: full
 options:
   turns:
-    description: One entry per turn so far, each the list of results of M(local_llm.ops.gateway_info) with C(watch_seconds),
-      one per gateway.
+    description: One entry per turn so far, each the list of results of M(local_llm.ops.gateway_info) with
+      C(watch_seconds), one per gateway.
     type: list
     elements: raw
     required: true
@@ -104,7 +104,8 @@ figures:
   sample: {requests: 41, failed: 1, pool_requests: 402, others_requests: 361, others_failed: 0, look: 1, looks_max: 5,
     chance: 0.34, rare: 0.0025}
 watch_on:
-  description: Whether one more turn is worth it. Too few requests were seen, or too few failed to tell a fault from chance.
+  description: Whether one more turn is worth it. Too few requests were seen, or too few failed to tell a fault from
+    chance.
   returned: success
   type: bool
 told:

@@ -22,8 +22,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._canonical import ca
 def doubt(arguments: Mapping[str, Any], answer: dict[str, Any]) -> None:
     """Forget what the controller believed, after a task on a host that failed; its message says so.
 
-    arguments: those of model_artifact, before the address of the controller was put in, or of model_directory, which has
-    no source. answer: the module's result, changed.
+    arguments: those of model_artifact, before the address of the controller was put in, or of model_directory, which
+    has no source. answer: the module's result, changed.
     """
     if not answer.get("failed"):
         return

@@ -76,8 +76,10 @@ def judge_errors(server: Counts, others: Counts, limit_percent: float, rare: flo
     seen = f"; by chance that is seen in {_of_100(max(chance, alike))} of 100 watches"
     if server.bad < LEAST_BAD or chance >= rare:
         return Judged("few", f"{told}: too few to tell it from chance", chance)
+    if alike >= rare and server.share > others.share:
+        return Judged("few", f"{told}{seen}: too few to tell it from the others", alike)
     if alike >= rare:
-        return Judged("like_others", f"{told}{seen}: it is not told from the others", alike)
+        return Judged("like_others", f"{told}: no worse than the others", alike)
     return Judged("fail", told + seen, max(chance, alike))
 
 

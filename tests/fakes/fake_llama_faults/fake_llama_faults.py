@@ -13,9 +13,9 @@ file chooses the fault:
   fails_on_marker    behaves well, unless the file "marker" is on this host. An empty marker: ends at start with exit
                      code 1. A marker with the text 500: answers every completion with 500.
   renames_metric     behaves well, but its metric "from" is called "to"
-  bad_share          behaves well, unless the file "marker" is on this host. Its text says who gets bad answers: "all", or
-                     "clients" (whoever comes through the gateway, which calls the host localhost). Then "percent" of the
-                     streamed completions, drawn from "seed", are answered with 500. Golden prompts are not streamed.
+  bad_share          behaves well, unless the file "marker" is on this host. Its text says who gets bad answers: "all",
+                     or "clients" (who comes through the gateway, which calls the host localhost). Then "percent" of
+                     the streamed completions, drawn from "seed", get a 500. Golden prompts are not streamed.
 
 Standard library only: it runs on a bare host.
 """
@@ -120,7 +120,7 @@ class Proxy(ThreadingHTTPServer):
         if who != "all" and not (who == "clients" and through_gateway):
             return False
         with self.turn:
-            return self.source.random() * 100 < self.fault["percent"]
+            return bool(self.source.random() * 100 < self.fault["percent"])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -192,15 +192,19 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def _bad(self, kind: str, body: bytes) -> bool:
+        """Return whether this completion is answered with 500."""
+        if kind == "bad_share":
+            return self.server.draws_bad(body, self.headers.get("Host") == "localhost")
+        return kind == "fails_on_marker" and marker_text(self.server.fault) == "500"
+
     def _handle(self) -> None:
         kind = self.server.fault["fault"]
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         completion = self.command == "POST"
         if kind == "never_ready":
             self._answer(503, LOADING)
-        elif (kind == "fails_on_marker" and completion and marker_text(self.server.fault) == "500") or (
-            kind == "bad_share" and completion and self.server.draws_bad(body, self.headers.get("Host") == "localhost")
-        ):
+        elif completion and self._bad(kind, body):
             self._answer(500, BROKEN)
         elif kind == "renames_metric" and self.path.partition("?")[0] == "/metrics":
             self._metrics()

@@ -14,7 +14,7 @@ from ansible_collections.local_llm.ops.tests.unit.plugins.action.playbook_runs i
 # Answers as a host whose boot id is another one a second after it was told to reboot; nothing is rebooted.
 CONNECTION = """
 from __future__ import annotations
-DOCUMENTATION = "name: rebooting\\nshort_description: a host that is told to reboot\\ndescription: x\\nauthor: x\\noptions: {}"
+DOCUMENTATION = "name: rebooting\\nshort_description: x\\ndescription: x\\nauthor: x\\noptions: {}"
 import time
 from ansible.plugins.connection.local import Connection as Local
 AT = []

@@ -37,6 +37,7 @@ FIRST = allowed_chance(1)
         # The others have it too: not the release.
         (Counts(50, 5), Counts(450, 45), 1.0, "like_others"),
         (Counts(50, 4), Counts(450, 45), 0.0, "like_others"),
+        (Counts(50, 7), Counts(450, 45), 1.0, "few"),
         (Counts(50, 15), Counts(450, 45), 1.0, "fail"),
         # Too few of them, or none that failed, excuse nobody.
         (Counts(20, 20), Counts(2, 2), 1.0, "fail"),

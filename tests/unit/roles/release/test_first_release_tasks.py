@@ -61,8 +61,11 @@ def install(place: Path, names: tuple[str, ...], answers: dict[str, Any], gatewa
     servers = [{"pool": name, "server": f"gpu1-{name}"} for name in gateway_knows]
     gateway = {"changed": True, "before": {"state": "ready", "share_percent": 100}}
     known = {
-        "llm_release_info": {"instances": []}, "gateway_info": {"servers": servers}, "gateway_backend": gateway, **answers,
-    }  # fmt: skip
+        "llm_release_info": {"instances": []},
+        "gateway_info": {"servers": servers},
+        "gateway_backend": gateway,
+        **answers,
+    }
     (place / "answers.json").write_text(json.dumps(known), encoding="utf-8")
     for name in ("install", "first_release", "gateway"):
         text = (ROLE / "tasks" / f"{name}.yml").read_text(encoding="utf-8").replace("local_llm.ops.", "")
