@@ -23,7 +23,10 @@ class DriverRolloutFleet(DriverFleet):
         gpus.install(self.name, dict.fromkeys(SERVING, mirror.bare(scenarios.profile("l4_1"))))
         self.publish(RELEASES)
         for host in SERVING:
-            self.shell(host, f"rm -f /{mirror.SOURCES} /{mirror.KEY}; mkdir -p /lib/modules/$(uname -r)/build")
+            self.shell(
+                host,
+                f"rm -f /{mirror.SOURCES} /{mirror.KEY}; mkdir -p /lib/modules/$(uname -r)/build; touch /lib/modules/$(uname -r)/build/Makefile",
+            )
 
     def playbook_command(self, playbook: str, *extra: str) -> list[str]:
         """Return the command line of a playbook with the variables of these tests."""
