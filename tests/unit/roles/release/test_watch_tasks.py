@@ -87,6 +87,43 @@ def test_only_a_pass_goes_on_and_a_persons_word_excuses_missing_data_only(tmp_pa
             assert "Accepted by m.rossi: known" in line["detail"]
 
 
+# Writes down its options and passes.
+ASKED = """#!/usr/bin/python
+# WANT_JSON
+import json, sys
+options = {{key: value for key, value in json.load(open(sys.argv[1])).items() if not key.startswith("_")}}
+with open({log!r}, "a") as log:
+    log.write(json.dumps(options) + "\\n")
+print(json.dumps({{"changed": False, "started_seconds": 7.5, "verdict": {{"verdict": "pass", "summary": "Pass."}}}}))
+"""
+
+
+def test_prometheus_is_told_what_the_gateways_counted_of_this_server_and_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    log = tmp_path / "asked.log"
+    (tmp_path / "library" / "rollout_watch.py").write_text(ASKED.format(log=str(log)), encoding="utf-8")
+    text = (
+        (TASKS / "watch_prometheus.yml")
+        .read_text(encoding="utf-8")
+        .replace("local_llm.ops.rollout_watch", "rollout_watch")
+    )
+    (tmp_path / "watch_prometheus.yml").write_text(text, encoding="utf-8")
+    (tmp_path / "hold_verdict.yml").write_text("[]", encoding="utf-8")
+    counted = {"figures": {"requests": 41, "others_requests": 360, "others_failed": 3}}
+    begin = {"ansible.builtin.include_tasks": "watch_prometheus.yml", "vars": {"_release_live_phase": "begin"}}
+    keep = {"ansible.builtin.set_fact": {"_release_live_errors": counted}}
+    judge = {**begin, "vars": {"_release_live_phase": "judge"}}
+    run(
+        tmp_path, [begin, keep, judge], _release_instance={"name": "chat", "to": "a1b2c3d4e5f6"},
+        _release_prometheus_url="http://mon1:9090", _release_prometheus_headers={}, _release_prometheus_ca_path="",
+        _release_prometheus_wait_seconds=1, _release_gateways=["gw1"], _release_rule_instance={},
+    )  # fmt: skip
+    first, second = (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
+    assert "requests_seen" not in first and "others_seen" not in first and "started_seconds" not in first
+    assert second["requests_seen"] == 41 and second["others_seen"] == {"requests": 360, "failed": 3}
+    assert float(second["started_seconds"]) == 7.5
+
+
 def names(tasks: list[dict[str, Any]]) -> list[str]:
     """Return what a list of tasks includes or does, in order."""
     return [str(task.get("ansible.builtin.include_tasks") or task["name"]) for task in tasks]
