@@ -25,13 +25,14 @@ class DriverRolloutFleet(DriverFleet):
         for host in SERVING:
             self.shell(
                 host,
-                f"rm -f /{mirror.SOURCES} /{mirror.KEY}; mkdir -p /lib/modules/$(uname -r)/build; touch /lib/modules/$(uname -r)/build/Makefile",
+                f"rm -f /{mirror.SOURCES} /{mirror.KEY}; "
+                "mkdir -p /lib/modules/$(uname -r)/build; touch /lib/modules/$(uname -r)/build/Makefile",
             )
 
     def playbook_command(self, playbook: str, *extra: str) -> list[str]:
         """Return the command line of a playbook with the variables of these tests."""
         key = self.work / "driver-repository" / "key.asc"
-        ours = ["-e", f"@{HERE / 'playbook_variables.yml'}", "-e", f"driver_test_key={key}"]
+        ours = ["-e", f"@{HERE / 'rollout_variables.yml'}", "-e", f"driver_test_key={key}"]
         return Fleet.playbook_command(self, playbook, *ours, *extra)
 
     def change(self, version: str, *extra: str) -> PlaybookRun:
