@@ -198,7 +198,7 @@ class FakeStreamServer:
         if await self._no_stream(writer, fault):
             return fault.startswith("http_")
         if not body.get("stream"):
-            prompt = body["messages"][-1]["content"]
+            prompt = body["messages"][-1]["content"] if "messages" in body else str(body.get("prompt"))
             text = behaviour.answers.get(prompt, behaviour.answer_text)
             message = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
             return await self._plain(writer, 200, json.dumps(message))
