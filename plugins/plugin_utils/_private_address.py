@@ -21,17 +21,20 @@ READ_VARIABLES = (*ADDRESS_VARIABLES, "ansible_connection", ALLOW_VARIABLE)
 
 
 def is_public(address: Any) -> bool:
-    """Tell whether this is an IP address that can be reached from everywhere.
+    """Tell whether this is an IP address that can be reached from everywhere, or stands for every address of a host.
 
     Loopback, private (RFC 1918, ULA), shared (100.64.0.0/10), link-local and documentation addresses are not. A name is
     not looked up: it may mean another address on the host.
     """
+    text = str(address).strip().strip("[]")
+    if text in ("", "*"):
+        return True
     try:
-        found = ipaddress.ip_address(str(address).strip().strip("[]"))
+        found = ipaddress.ip_address(text)
     except ValueError:
         return False
-    inner = getattr(found, "ipv4_mapped", None)
-    return bool((inner or found).is_global)
+    inner = getattr(found, "ipv4_mapped", None) or found
+    return bool(inner.is_global or inner.is_unspecified)
 
 
 def address_findings(hosts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from ansible_collections.local_llm.ops.tools.dashboards.queries import documents
 QUERIES = [query for document in documents() for query in panel_queries(document)]
 LIST = yaml.safe_load((CHECKOUT / "tools/dashboards/may_be_empty.yml").read_text(encoding="utf-8"))
 # The conditions of that list that hold here. No panel about GPUs, disks, rollouts or requests may be empty.
-HOLDS = {"no_alert", "no_driver_problem", "no_ollama", "no_remediation", "no_vllm"}
+HOLDS = {"no_action", "no_alert", "no_driver_problem", "no_ollama", "no_vllm"}
 # Short, so that what a panel shows is of the load that runs now.
 VALUES = {"__rate_interval": "30s", "__range": "30m"}
 XID = "NVRM: Xid (PCI:0000:3b:00): 31, pid=1, name=llama-server, MMU Fault: ENGINE GRAPHICS"
