@@ -29,8 +29,9 @@ def test_a_library_is_foreseen_brought_and_then_left_alone(tmp_path: Path) -> No
     assert not (tmp_path / "deep").exists()
     code, output = run_plays(tmp_path, play(tmp_path), "-vvv")
     assert code == 0 and "changed=1" in output, output
-    # Neither the log nor an invocation is the place for a whole library.
-    assert '"files": "2 files"' in output and "def reply" not in output
+    # Neither the log nor an invocation is the place for a whole library. Not every ansible-core shows the invocation.
+    assert '"files": "2 files"' in output or '"files":' not in output
+    assert "def reply" not in output
     assert sorted(path.name for path in (tmp_path / "deep/lib" / PLACE).iterdir()) == ["__init__.py", "_service.py"]
     code, output = run_plays(tmp_path, play(tmp_path))
     assert code == 0 and "changed=0" in output, output
