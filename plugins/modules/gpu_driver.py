@@ -36,13 +36,15 @@ options:
     description:
       - V(downloaded) begins the transaction. It takes a snapshot and brings the packages of both versions into the
         cache. When a package of the installed driver is to be had nowhere, it refuses, and nothing has changed.
-      - V(stopped) stops the units of the plan and proves that no process holds a device of the driver.
+      - V(stopped) stops the units of the plan and proves that no process holds a device of the driver. Where the
+        plan only holds packages and its driver is loaded, nothing is stopped.
       - V(installed) changes the packages in one transaction, from the cache alone, holds the new ones, and checks that
         the module is there for the running and the newest kernel. The host's own updates are kept away meanwhile.
       - V(loaded) takes the old driver out of the kernel and puts the new one in, or returns RV(reboot_needed). After
-        the reboot it is called again. Then it starts the units of the plan.
+        the reboot it is called again. Then it starts the units of the plan, but no instances; the playbook does that.
       - V(held) records that the new driver was found good, and proves the holds.
-      - V(committed) ends the transaction.
+      - V(committed) ends the transaction. It also closes one that was V(rolled_back), when the host was proven and let
+        in.
       - V(rolled_back) brings back the packages, holds and units of the snapshot, from any state before V(committed). It
         may return RV(reboot_needed) as well.
       - V(absent) removes the driver with its settings, holds, pins and this module's files.
@@ -113,6 +115,7 @@ transaction:
     snapshot_sha256: {description: Digest of C(snapshot.json)., type: str}
     boot_id: {description: "The boot in which the packages changed, or a reboot was asked for.", type: str}
     was_drained: {description: Whether the host was drained before., type: bool}
+    closed: {description: Whether nothing is left to do. Also a way back is closed with V(committed)., type: bool}
     updated_at: {description: When it came to this state., type: str}
     detail: {description: The state in words., type: str}
 packages_before:

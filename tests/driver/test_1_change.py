@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from driver_fleet import ALL, DIRECTORY, HOSTS, NEW, OLD, PACKAGES, UNATTENDED, DriverFleet, failed, plan, well
+from driver_fleet import ALL, DIRECTORY, HELD, HOSTS, NEW, OLD, PACKAGES, UNATTENDED, DriverFleet, failed, plan, well
 
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import CHAIN_START, sha256_hex
 
@@ -54,13 +54,48 @@ def test_a_process_on_the_device_stops_the_transaction_and_is_named(on_old: Driv
         on_old.shell(host, "systemd-run --quiet --unit=trainer /bin/sh -c 'exec 9</dev/nvidia0; exec sleep 3600'")
     answers = on_old.steps(["downloaded", "stopped"], plan(NEW, OLD), "holder")
     for said in failed(answers, "stopped").values():
-        assert "sleep 3600" in said
+        assert "(sleep)" in said
         assert "trainer.service" in said
         assert "/dev/nvidia0" in said
     well(on_old.steps(["rolled_back"], None, "holder"))
     on_old.is_on_version(OLD)
     for host in HOSTS:
         on_old.shell(host, "systemctl stop trainer")
+
+
+INSTANCE = "local-llm@chat.service"
+INSTANCE_UNIT = """[Service]
+ExecStart=/bin/sh -c 'exec 9</dev/nvidia0; exec sleep infinity'
+"""
+
+
+def test_an_instance_is_stopped_and_waits_until_the_driver_was_proven(on_old: DriverFleet) -> None:
+    """Neither the way forward nor the way back starts it, not even for a plan that names it to be started."""
+    place = "/etc/systemd/system/local-llm@.service"
+    for host in HOSTS:
+        on_old.shell(host, f"printf '%s' \"{INSTANCE_UNIT}\" > {place}")
+        on_old.shell(host, f"systemctl daemon-reload && systemctl start {INSTANCE}")
+    units = ["nvidia-persistenced.service", INSTANCE]
+    wanted = plan(NEW, OLD, stop_units=[*reversed(units)], start_units=units)
+    for steps in (ALL[:4], ["rolled_back", "committed"]):
+        well(on_old.steps(steps, wanted, "instance"))
+        for host in HOSTS:
+            assert on_old.shell(host, f"systemctl is-active {INSTANCE} || true").strip() == "inactive", host
+    on_old.is_on_version(OLD)
+    for host in HOSTS:
+        assert on_old.transaction(host)["closed"] is True, host
+        on_old.shell(host, f"rm {place} && systemctl daemon-reload")
+
+
+def test_a_plan_that_only_holds_leaves_everything_running(on_old: DriverFleet) -> None:
+    """The packages are held again while the persistence daemon holds the GPU; it is not stopped."""
+    shown = "systemctl show --property=MainPID nvidia-persistenced.service"
+    before = {host: on_old.shell(host, shown) for host in HOSTS}
+    for host in HOSTS:
+        on_old.shell(host, f"apt-mark unhold {' '.join(HELD)}")
+    well(on_old.steps(ALL, plan(OLD, OLD, install={}, stop_units=[], start_units=[]), "hold"))
+    on_old.is_on_version(OLD)
+    assert {host: on_old.shell(host, shown) for host in HOSTS} == before
 
 
 def test_a_second_transaction_is_refused_while_one_is_open(on_old: DriverFleet) -> None:

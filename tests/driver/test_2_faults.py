@@ -149,6 +149,17 @@ def test_a_spoiled_package_in_the_cache_is_not_installed(on_old: DriverFleet) ->
     on_old.is_on_version(NEW)
 
 
+def test_a_way_back_that_is_spoiled_is_found_while_nothing_has_changed(on_old: DriverFleet) -> None:
+    """The file of an old package is another one than before: the step installed refuses and changes nothing."""
+    well(on_old.steps(["downloaded", "stopped"], plan(NEW, OLD), "way back"))
+    for host in HOSTS:
+        on_old.shell(host, f"echo x >> {DIRECTORY}/cache/libcuda1_{OLD}-1_amd64.deb")
+    for said in failed(on_old.steps(["installed"], plan(NEW, OLD), "way back"), "installed").values():
+        assert f"libcuda1 {OLD}-1" in said
+    well(on_old.steps(["rolled_back"], None, "way back"))
+    on_old.is_on_version(OLD)
+
+
 def test_the_hosts_own_updates_wait_and_come_back(on_old: DriverFleet) -> None:
     """Masked while the transaction is open; back after its end, after a reboot, and when it was left alone."""
 

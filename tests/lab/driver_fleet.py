@@ -42,6 +42,8 @@ PACKAGES = (
     "nvidia-persistenced",
     "nvidia-smi",
 )
+# What they need has a version of its own, and is held with them.
+HELD = (*PACKAGES, "nvidia-support")
 PIN = "/etc/apt/preferences.d/local-llm-nvidia.pref"
 UNATTENDED = "/etc/apt/apt.conf.d/52local-llm-nvidia"
 ALL = ("downloaded", "stopped", "installed", "loaded", "held", "committed")
@@ -199,7 +201,7 @@ class DriverFleet(Fleet):
         for host in HOSTS:
             assert self.versions(host) == dict.fromkeys(PACKAGES, f"{version}-1 installed"), host
             assert self.driver(host) == (version, version), host
-            assert self.held(host) == sorted(PACKAGES), host
+            assert self.held(host) == sorted(HELD), host
             assert self.state(host) == "closed", host
             assert f"Pin: version {version}*" in self.shell(host, f"cat {PIN}"), host
             assert self.shell(host, "dpkg --audit") == "", host

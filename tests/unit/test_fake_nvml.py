@@ -377,6 +377,20 @@ def test_the_next_kernel_has_the_module_that_the_scenario_says(tmp_path: Path) -
             assert ("signer:" in (place / "updates/dkms/nvidia.ko").read_text()) == expected
 
 
+def test_another_driver_leaves_the_headers_of_the_kernel(tmp_path: Path) -> None:
+    with_driver = scenarios.profile("l4_1")
+    headers = tmp_path / "lib/modules/6.1.0/build/Makefile"
+    fake_host.build_modules(with_driver, tmp_path, "6.1.0")
+    headers.parent.mkdir()
+    headers.touch()
+    fake_host.build_modules(with_driver, tmp_path, "6.2.0")
+    assert headers.exists()
+    assert not (tmp_path / "lib/modules/6.1.0/modules.dep").exists()
+    assert not (tmp_path / "lib/modules/6.1.0/updates").exists()
+    fake_host.build_modules(with_driver, tmp_path, "6.3.0")
+    assert not (tmp_path / "lib/modules/6.2.0").exists()
+
+
 def smi(tmp_path: Path, scenario: scenarios.Scenario, *arguments: str) -> tuple[int, str, scenarios.Scenario]:
     scenarios.write(scenario, tmp_path / "scenario")
     environment = {

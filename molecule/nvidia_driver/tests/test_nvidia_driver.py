@@ -6,11 +6,25 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
+import pytest
 from testinfra.host import Host
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / ".build" / "collections"))
+
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan_pin import APT_PREFERENCES, UNATTENDED
+
 VERSION = "535.261.03"
-PACKAGES = ("nvidia-kernel-dkms", "libnvidia-ml1", "nvidia-smi")
+PACKAGES = (
+    "nvidia-kernel-dkms",
+    "nvidia-kernel-support",
+    "libnvidia-ml1",
+    "libcuda1",
+    "nvidia-smi",
+    "nvidia-persistenced",
+)
 
 
 def test_the_packages_have_the_wanted_version_and_are_held(host: Host) -> None:
@@ -18,6 +32,15 @@ def test_the_packages_have_the_wanted_version_and_are_held(host: Host) -> None:
     for name in PACKAGES:
         assert host.check_output(f"dpkg-query --show --showformat '${{Version}}' {name}") == f"{VERSION}-1"
         assert name in held
+
+
+def test_what_came_along_with_a_version_of_its_own_is_held_too(host: Host) -> None:
+    assert "nvidia-support" in host.check_output("apt-mark showhold").split()
+
+
+@pytest.mark.parametrize("path", [APT_PREFERENCES, UNATTENDED])
+def test_apt_and_unattended_upgrades_are_told_to_leave_the_driver_alone(host: Host, path: str) -> None:
+    assert host.file(path).exists
 
 
 def test_the_module_is_loaded_in_that_version(host: Host) -> None:

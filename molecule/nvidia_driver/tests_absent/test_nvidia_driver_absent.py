@@ -5,8 +5,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from testinfra.host import Host
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / ".build" / "collections"))
+
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan_pin import APT_PREFERENCES, UNATTENDED
 
 
 def test_no_package_of_the_driver_is_left(host: Host) -> None:
@@ -24,7 +31,8 @@ def test_nothing_is_held(host: Host) -> None:
         "/var/lib/local_llm/driver",
         "/etc/apt/sources.list.d/local-llm-driver.sources",
         "/etc/apt/keyrings/local-llm-driver.asc",
-        "/etc/apt/preferences.d/local-llm-nvidia",
+        APT_PREFERENCES,
+        UNATTENDED,
         "/lib/systemd/system/nvidia-persistenced.service",
     ],
 )

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver import _apt_read, _rpm_read
 from ansible_collections.local_llm.ops.plugins.module_utils._driver._generations import generation_of
-from ansible_collections.local_llm.ops.plugins.module_utils._driver._holders import find_holders
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._holders import CannotLook, find_holders
 from ansible_collections.local_llm.ops.plugins.module_utils._driver._kernel_read import (
     kernels,
     key_enrolled,
@@ -92,7 +92,7 @@ def gather_driver_facts(sources: Sources, run_command: RunCommand) -> dict[str, 
             if device["kind"] == "gpu"
         ],
         "nvswitch_count": sum(device["kind"] == "nvswitch" for device in devices),
-        "holders": find_holders(sources.procfs_root),
+        "holders": holders(sources.procfs_root),
         "services": services(run),
         "disk_free_bytes": free_bytes(sources.system_root),
         "transaction": transaction(sources.system_root),
@@ -108,6 +108,14 @@ def _packages(manager: str, run: RunCommand, wanted: list[str], sources: Sources
         "packages": {}, "available": {}, "sources": [], "broken_packages": [], "locks_held": [],
         "unattended_upgrades": False,
     }  # fmt: skip
+
+
+def holders(procfs_root: str) -> list[dict[str, Any]] | None:
+    """Return the processes that hold a device of the driver; None when not every process may be looked at."""
+    try:
+        return find_holders(procfs_root)
+    except CannotLook:
+        return None
 
 
 def package_manager(system_root: str) -> str:

@@ -13,24 +13,31 @@ from typing import Any
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import list_directory, read_text
 
 _DEVICE = "/dev/nvidia"
-_MAPPED = re.compile(rb"\s(/dev/nvidia\S*)$", re.M)
+_MAPPED = re.compile(r"\s(/dev/nvidia\S*)(?: \(deleted\))?$")
 _UNIT = re.compile(r"([^/]+\.(?:service|scope))(?:/|$)")
-_MAPS_BYTES = 16 << 20
 
 
-def find_holders(procfs_root: str) -> list[dict[str, Any]] | None:
-    """Return pid, command, unit and device of each process, by pid; None when not every process may be looked at.
+class CannotLook(Exception):
+    """A process may not be looked at: nobody can say that the driver is free. The message names it and the fix."""
 
-    unit is null for a process without a service or scope. Of several devices the first by name is given. A process may
-    hide what it has mapped even from root, by one more privilege; then its open files alone tell.
+
+def find_holders(procfs_root: str) -> list[dict[str, Any]]:
+    """Return pid, command, unit and device of each process that holds a device of the driver, by pid.
+
+    unit is null for a process without a service or scope. Of several devices the first by name is given. A process that
+    hides what it has open or mapped may hold one as well: raises CannotLook.
     """
     found = []
     for pid in sorted(int(name) for name in list_directory(procfs_root) if name.isdigit()):
         place = os.path.join(procfs_root, str(pid))
         try:
             devices = open_devices(place) | mapped_devices(place)
-        except PermissionError:
-            return None
+        except PermissionError as error:
+            raise CannotLook(
+                f"{error.filename or place} may not be read: whether process {pid} "
+                f"({read_text(place, 'comm') or '?'}) holds the driver is not known. Run as root of the host "
+                "itself, not of a container."
+            ) from error
         if devices:
             found.append(
                 {
@@ -46,32 +53,42 @@ def find_holders(procfs_root: str) -> list[dict[str, Any]] | None:
 def open_devices(place: str) -> set[str]:
     """Return the devices of the driver among the open files of a process. Raises PermissionError."""
     directory = os.path.join(place, "fd")
-    try:
-        names = os.listdir(directory)
-    except PermissionError:
-        raise
-    except OSError:  # It ended in the meantime.
-        return set()
     found = set()
-    for name in names:
+    for name in _entries(directory):
         try:
             target = os.readlink(os.path.join(directory, name))
-        except OSError:
+        except PermissionError:
+            raise
+        except OSError:  # It was closed in the meantime.
             continue
         if target.startswith(_DEVICE):
-            found.add(target)
+            found.add(target.removesuffix(" (deleted)"))
     return found
 
 
-def mapped_devices(place: str) -> set[str]:
-    """Return the devices of the driver that a process has mapped, also after it closed them."""
-    # The kernel gives the file in pieces: one read call is not all of it.
+def _entries(directory: str) -> list[str]:
     try:
-        with open(os.path.join(place, "maps"), "rb") as stream:
-            text = stream.read(_MAPS_BYTES)
-    except OSError:
-        return set()
-    return {name.decode("utf-8", "replace") for name in _MAPPED.findall(text)}
+        return os.listdir(directory)
+    except PermissionError:
+        raise
+    except OSError:  # It ended in the meantime.
+        return []
+
+
+def mapped_devices(place: str) -> set[str]:
+    """Return the devices of the driver that a process has mapped, also after it closed them. Raises PermissionError."""
+    found = set()
+    try:
+        with open(os.path.join(place, "maps"), encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                match = _MAPPED.search(line.rstrip("\n")) if _DEVICE in line else None
+                if match:
+                    found.add(match.group(1))
+    except PermissionError:
+        raise
+    except OSError:  # It ended in the meantime.
+        return found
+    return found
 
 
 def unit_of(control_groups: str | None) -> str | None:

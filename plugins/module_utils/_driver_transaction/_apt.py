@@ -10,16 +10,19 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._families import belongs
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._locks import lock_holder
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._changes import (
     Changes,
     Packages,
+    half_installed,
     missing,
     unfinished,
-    upstream,
 )
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import (
     DriverError,
@@ -43,6 +46,9 @@ ONLY_NEEDED = (
     *("-o", "APT::AutoRemove::RecommendsImportant=false"),
     *("-o", "APT::AutoRemove::SuggestsImportant=false"),
 )
+# Who changes packages holds this one; apt waits for it as long (DPkg::Lock::Timeout).
+LOCK = "/var/lib/dpkg/lock-frontend"
+LOCK_SECONDS = 300.0
 PREFERENCES = "/etc/apt/preferences.d"
 _FORMAT = "${binary:Package}\t${Version}\t${db:Status-Status}\t${db:Status-Want}\t${db:Status-Eflag}\n"
 _STEP = re.compile(r"^(Inst|Remv|Purg) (\S+)(?: \[([^\]]+)\])?(?: \((\S+) )?", re.M)
@@ -147,7 +153,7 @@ def refuse_foreign_holds(changes: Changes, plan: Mapping[str, Any], packages: Pa
     ours = {*plan["install"], *plan["remove"], *plan["hold"]}
     foreign = []
     for name, change in changes.items():
-        of_driver = name in ours or plan["to"] in [upstream(version) for version in change if version]
+        of_driver = name in ours or any(belongs(name, version, plan["to"]) for version in change if version)
         if packages.get(name, {}).get("held") and not of_driver:
             foreign.append(name)
     if foreign:
@@ -196,8 +202,13 @@ def _arguments(wanted: Mapping[str, str | None], files: Mapping[str, str]) -> li
     return [f"{name}-" if version is None else files[name] for name, version in sorted(wanted.items())]
 
 
-def apply(host: Host, wanted: Mapping[str, str | None], files: Mapping[str, str]) -> None:
-    """Bring packages to these versions in one transaction, from files alone, and prove it. Repeat after a power cut."""
+def apply(
+    host: Host, wanted: Mapping[str, str | None], files: Mapping[str, str], go_on_over_broken: bool = False
+) -> None:
+    """Bring packages to these versions in one transaction, from files alone, and prove it. Repeat after a power cut.
+
+    go_on_over_broken: on the way back, where whatever package is unfinished is replaced by force.
+    """
     if not wanted:
         return
     mend(host)
@@ -206,10 +217,13 @@ def apply(host: Host, wanted: Mapping[str, str | None], files: Mapping[str, str]
     settings = [word for option in KEEP_SETTINGS for word in ("-o", f"Dpkg::Options::={option}")]
     arguments = _arguments(wanted, files)
     code, out, err = host.ask("apt-get", *OFFLINE, *PATIENT, *settings, *INSTALL, "install", *arguments)
-    if code != 0 and unfinished(query(host)):
-        # A package that dpkg calls half-installed stops apt. dpkg itself takes the files all at once.
+    packages = query(host)
+    # A package that dpkg calls half-installed stops apt; dpkg itself takes the files all at once. One whose script
+    # failed, as a build does, is no such case: its script would only fail once more.
+    if code != 0 and (half_installed(packages) or (go_on_over_broken and unfinished(packages))):
         given = [files[name] for name, version in sorted(wanted.items()) if version is not None]
         if given:
+            wait_for_dpkg(host)
             _code, more, error = host.ask("dpkg", *KEEP_SETTINGS, "--force-downgrade", "--install", *given)
             code, out_again, err_again = host.ask(
                 "apt-get", *OFFLINE, *PATIENT, *settings, *INSTALL, "install", *arguments
@@ -225,7 +239,20 @@ def apply(host: Host, wanted: Mapping[str, str | None], files: Mapping[str, str]
 def mend(host: Host) -> None:
     """Let dpkg finish what a power cut or a failed script left. What it cannot finish is for the transaction."""
     if unfinished(query(host)) or os.listdir(host.path("/var/lib/dpkg/updates")):
+        wait_for_dpkg(host)
         host.ask("dpkg", *KEEP_SETTINGS, "--configure", "--pending")
+
+
+def wait_for_dpkg(host: Host) -> None:
+    """Wait until no other package manager works: dpkg itself does not wait, as apt does."""
+    path, deadline = host.path(LOCK), time.monotonic() + LOCK_SECONDS
+    while (holder := lock_holder(path)) is not None:
+        if time.monotonic() >= deadline:
+            raise DriverError(
+                f"{path} has been held by {holder} for {LOCK_SECONDS:.0f} s: another package manager works here. "
+                f"See who: fuser -v {path}. Wait for it, then run the same step again."
+            )
+        time.sleep(0.5)
 
 
 def purge(host: Host, names: Sequence[str]) -> None:
@@ -244,6 +271,7 @@ def forget_settings(host: Host, names: Sequence[str]) -> None:
     packages = query(host)
     left = [name for name in names if packages.get(name, {}).get("status") == "config-files"]
     if left:
+        wait_for_dpkg(host)
         host.must(f"Removing the settings of {listed(left)}", "dpkg", "--purge", *left)
 
 

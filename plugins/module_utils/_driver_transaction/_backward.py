@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._families import closure, installed_version
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _apt as apt
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _changes as changes_of
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _kernel as kernel
@@ -13,13 +16,26 @@ from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _units as units
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._forward import ask_for_reboot, put_in
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError
-from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._record import CLOSED
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._record import SETTLED
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._work import (
     Work,
     free_the_driver,
     query,
+    to_start,
+    touched,
     units_of,
 )
+
+# What to do when the way back lacks a package file, and no source of the host has it either.
+ADVICE = (
+    "Give the host a source that has just these versions, or put their package files into /var/cache/apt/archives; "
+    "then run state rolled_back again."
+)
+
+
+def pairs(wanted: Mapping[str, str | None]) -> list[tuple[str, str]]:
+    """Return (package, version) of what is wanted installed."""
+    return [(name, version) for name, version in wanted.items() if version is not None]
 
 
 def rolled_back(work: Work) -> None:
@@ -27,10 +43,10 @@ def rolled_back(work: Work) -> None:
     state = work.open_transaction["state"]
     if state == "rolled_back":
         return
-    if state in CLOSED:
+    if state in SETTLED:
         raise DriverError(
-            f"Transaction {work.open_transaction['id']} is {state}: it is over. To go to an older driver, plan it: its "
-            f"packages are still in {work.host.cache}."
+            f"Transaction {work.open_transaction['id']} is {state}: it is over. To go to an older driver, plan it; a "
+            "source of the host must have its packages."
         )
     if state == "planned":
         work.move("rolled_back", "nothing had been changed")
@@ -50,33 +66,32 @@ def rolled_back(work: Work) -> None:
 
 
 def ran_before(work: Work) -> list[str]:
-    """Return the units that ran before the transaction, in the order in which they start."""
+    """Return the units that ran before the transaction, in the order in which they start; no model servers."""
     ran = units.active(work.snapshot["units"])
-    return [unit for unit in reversed(units_of(work.plan)) if unit in ran]
-
-
-def touched(work: Work) -> bool:
-    """Return whether the package transaction may have begun."""
-    transaction = work.open_transaction
-    before = {name: version for name, (version, _after) in work.changes.items()}
-    return "has begun" in transaction["detail"] or bool(changes_of.missing(before, query(work)))
+    return to_start([unit for unit in reversed(units_of(work.plan)) if unit in ran])
 
 
 def go_back(work: Work) -> None:
     """Reinstall the snapshot, load its driver, and check and protect it as it was."""
     snapshot, changes = work.snapshot, work.changes
-    free_the_driver(work)
-    units.open_window(work.host, work.window_seconds)
     wanted = changes_of.targets(changes_of.reverse(changes))
+    stays = not changes and kernel.is_loaded(work.host, snapshot["loaded_version"], snapshot["loaded_flavour"])
+    if not stays:
+        free_the_driver(work)
+    units.open_window(work.host, work.window_seconds)
     if changes_of.missing(wanted, query(work)):
         with work.timed("packages"):
-            apt.apply(work.host, wanted, work.cache.files(wanted))
+            if work.cache.absent(pairs(wanted)):
+                work.cache.bring(pairs(wanted))
+            apt.apply(work.host, wanted, work.cache.files(wanted, ADVICE), go_on_over_broken=True)
         work.move("rolling_back", "the packages are those of before", boot_id=work.host.boot_id())
     apt.forget_settings(work.host, [name for name in wanted if name not in snapshot["packages"]])
     apt.mark_automatic(work.host, snapshot["automatic"])
     restore_protection(work)
     version = snapshot["loaded_version"]
-    if version:
+    if stays:
+        pass  # Only holds were changed: nothing was built or loaded.
+    elif version:
         # What was not built for the newest kernel before is no fault of this transaction.
         if all(found == version for found in snapshot["module_on_disk_version"].values()):
             work.findings += kernel.check_built(work.host, version)
@@ -104,14 +119,22 @@ def restore_protection(work: Work) -> None:
     protection.protect(work.host, snapshot["files"], held, sorted(ours))
 
 
+def leaving(work: Work, names: Sequence[str], packages: changes_of.Packages) -> list[str]:
+    """Return the packages of the driver that go for state absent. names: those that the caller knows of."""
+    found = work.transaction or {}
+    known = {*names, *(found.get("plan") or {}).get("hold", [])}
+    versions = [found.get("from"), found.get("to"), kernel.read_versions(work.host).loaded, installed_version(packages)]
+    ours = {name for version in versions for name in closure(packages, version)}
+    return sorted(name for name in {*known, *ours} if name in packages)
+
+
 def absent(work: Work, names: list[str]) -> None:
     """Remove the driver: no package, hold or file of it is left. names: the packages that the caller knows of."""
+    packages = query(work)
+    driver = leaving(work, names, packages)
     found = work.transaction or {"plan": {"pin": [], "hold": []}, "from": None, "to": None}
-    plan, packages = found["plan"], query(work)
+    plan = found["plan"]
     came = work.record.read("installed.json") or {"packages": [], "named": []}
-    known = [name for name in [*names, *plan["hold"]] if name in packages]
-    versions = {found["from"], found["to"], kernel.read_versions(work.host).loaded} - {None}
-    driver = sorted({*known, *(name for one in versions for name in changes_of.closure(packages, str(one), []))})
     work.transaction = found
     free_the_driver(work)
     problem = kernel.unload(work.host)

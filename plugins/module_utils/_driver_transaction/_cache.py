@@ -98,8 +98,11 @@ class Cache:
         found = {name: apt.read_archive(self.host, os.path.join(directory, name)) for name in list_directory(directory)}
         return {name: one for name, one in found.items() if one is not None}
 
-    def files(self, wanted: Mapping[str, str | None]) -> dict[str, str]:
-        """Return {package: path} for a transaction; an error names every package that is not there unharmed."""
+    def files(self, wanted: Mapping[str, str | None], advice: str) -> dict[str, str]:
+        """Return {package: path} for a transaction; an error names every package that is not there unharmed.
+
+        advice: what to do about it, which depends on how far the transaction has come.
+        """
         found, lost = {}, []
         for name, version in wanted.items():
             if version is None:
@@ -112,8 +115,7 @@ class Cache:
         if lost:
             raise DriverError(
                 f"The cache {self.directory} lacks {listed(lost)}, or the file is not the one that was put there "
-                "(its SHA-256 differs). Put the package files of just these versions there by downloading anew: run "
-                "the step downloaded again."
+                f"(its SHA-256 differs). {advice}"
             )
         return found
 

@@ -10,8 +10,10 @@ packages: {package: {"version", "status", "held", "broken"}}, as the package man
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._families import closure
 
 Changes = dict[str, tuple["str | None", "str | None"]]
 Packages = dict[str, dict[str, Any]]
@@ -64,18 +66,17 @@ def unfinished(packages: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return sorted(name for name, one in packages.items() if one["status"] not in done or one["broken"])
 
 
-def upstream(version: str) -> str:
-    """Return the version of a package without epoch and revision: 1:580.95.05-0ubuntu1 is 580.95.05."""
-    bare = version.partition(":")[2] if ":" in version else version
-    return bare.rpartition("-")[0] if "-" in bare else bare
+def half_installed(packages: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the packages whose files are not whole, so that apt asks for them to be installed anew."""
+    return sorted(name for name, one in packages.items() if one["status"] == "half-installed" or one["broken"])
 
 
-def closure(packages: Mapping[str, Mapping[str, Any]], driver_version: str, also: list[str]) -> list[str]:
-    """Return the installed packages at the version of the driver, and those of also that are installed."""
+def of_driver(packages: Mapping[str, Mapping[str, Any]], version: str | None, also: Sequence[str]) -> list[str]:
+    """Return the installed packages that belong to the driver of a version, and those of also that are installed."""
     return sorted(
         name
-        for name, one in packages.items()
-        if one["status"] == "installed" and (upstream(one["version"]) == driver_version or name in also)
+        for name in {*closure(packages, version), *also}
+        if name in packages and packages[name]["status"] == "installed"
     )
 
 

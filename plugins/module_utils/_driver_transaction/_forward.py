@@ -15,15 +15,26 @@ from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _protect as protection
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _units as units
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, listed
-from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._record import begin, digest, is_open
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._record import (
+    SETTLED,
+    begin,
+    digest,
+    is_open,
+)
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._work import (
     Work,
     free_the_driver,
+    only_holds,
     query,
+    to_start,
+    touched,
     units_of,
 )
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import failures, finding_line
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_kernel import collect_kernel, read_modules
+
+# What to do about a package file of the cache that is not as it was, while nothing has changed yet.
+ADVICE = "Take the transaction back (state rolled_back), then begin anew: the step downloaded brings such files anew."
 
 
 def same_plan(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -81,7 +92,7 @@ def downloaded(work: Work, identity: str, plan: Mapping[str, Any], was_drained: 
         refuse_lost(changes, lost)
     wanted = changes_of.targets(changes)
     if wanted:
-        rehearsed = apt.simulate_files(work.host, wanted, work.cache.files(wanted))
+        rehearsed = apt.simulate_files(work.host, wanted, work.cache.files(wanted, "Run the step downloaded again."))
         if rehearsed != changes:
             differing = {name for name in {*rehearsed, *changes} if rehearsed.get(name) != changes.get(name)}
             raise DriverError(
@@ -118,7 +129,7 @@ def take_snapshot(work: Work, changes: changes_of.Changes) -> dict[str, Any]:
     """Return what the host is like before the transaction."""
     packages, versions = query(work), kernel.read_versions(work.host)
     modules = read_modules(work.host.procfs_root, work.host.run, work.host.system_root)
-    names = {*changes, *changes_of.closure(packages, versions.loaded or "", []), *work.plan["hold"]}
+    names = {*changes, *changes_of.of_driver(packages, versions.loaded, []), *work.plan["hold"]}
     return {
         "schema": 1,
         "transaction_id": work.open_transaction["id"],
@@ -133,7 +144,7 @@ def take_snapshot(work: Work, changes: changes_of.Changes) -> dict[str, Any]:
         "loaded_version": versions.loaded,
         "module_on_disk_version": versions.disk,
         "loaded_modules": kernel.loaded_modules(work.host),
-        "loaded_flavour": kernel.loaded_flavour(work.host),
+        "loaded_flavour": versions.flavour,
         "secure_boot": collect_kernel(modules, work.host.sysfs_root)["secure_boot"],
         "boot_id": work.host.boot_id(),
     }
@@ -144,6 +155,10 @@ def stopped(work: Work) -> None:
     if work.at_least("installed"):
         return
     work.demand("downloaded", "stopped")
+    if only_holds(work, work.changes):
+        if work.open_transaction["state"] == "downloaded":
+            work.move("stopped", "nothing was stopped: the driver stays as it is, only holds change")
+        return
     ran = free_the_driver(work)
     if work.open_transaction["state"] == "downloaded":
         work.move("stopped", f"stopped: {', '.join(ran) or 'nothing ran'}; no process holds the driver")
@@ -155,10 +170,15 @@ def installed(work: Work) -> None:
     """Change the packages in one transaction, and protect them right after it."""
     if work.at_least("installed"):
         return
-    work.demand("stopped")
-    free_the_driver(work)
+    holds = only_holds(work, work.changes)
+    work.demand("stopped", *(["downloaded"] if holds else []))
     wanted = changes_of.targets(work.changes)
-    files = work.cache.files(wanted)
+    files = work.cache.files(wanted, ADVICE)
+    if not touched(work):
+        # The way back must be whole at the last moment at which nothing has changed.
+        work.cache.files(changes_of.targets(changes_of.reverse(work.changes)), ADVICE)
+    if not holds:
+        free_the_driver(work)
     units.open_window(work.host, work.window_seconds)
     if wanted:
         remember_new(work)
@@ -171,7 +191,8 @@ def installed(work: Work) -> None:
         stay = [name for name in work.snapshot["automatic"] if wanted[name] is not None]
         apt.mark_automatic(work.host, [*needed, *stay])
     protect_new(work)
-    if work.plan.get("to"):
+    # Where only holds change nothing is built: what the newest kernel lacks it has lacked before.
+    if work.plan.get("to") and not holds:
         work.findings += kernel.check_built(work.host, work.plan["to"])
     work.move("installed", f"{len(wanted)} packages changed", boot_id=work.host.boot_id())
 
@@ -190,9 +211,12 @@ def remember_new(work: Work) -> None:
 
 
 def protect_new(work: Work) -> list[str]:
-    """Hold the driver that is installed now, and write its files. Return the files that changed."""
+    """Hold the driver that is installed now, and write its files. Return the files that changed.
+
+    Also what came as a dependency and is of the driver's families: the next plan would want it held.
+    """
     packages = query(work)
-    names = changes_of.closure(packages, work.plan.get("to") or "", work.plan["hold"])
+    names = changes_of.of_driver(packages, work.plan.get("to"), work.plan["hold"])
     released = [name for name in work.snapshot["packages"] if name not in names]
     return protection.protect(work.host, protection.pinned_files(work.plan), names, released)
 
@@ -203,6 +227,9 @@ def loaded(work: Work) -> None:
         return
     work.demand("installed", "reboot_needed")
     version, plan = work.plan["to"], work.plan
+    if only_holds(work, work.changes):
+        work.move("loaded", f"{version} stays loaded, only holds change")
+        return
     work.findings += kernel.check_built(work.host, version)
     why = (plan["reboot_reason"] or "the plan says so") if plan["reboot"] == "needed" else ""
     reason = put_in(work, version, plan["modules"], work.snapshot["loaded_modules"], why)
@@ -211,7 +238,7 @@ def loaded(work: Work) -> None:
         return
     kernel.check_loaded(work.host, version, plan["modules"])
     with work.timed("start"):
-        units.start(work.host, plan["start_units"])
+        units.start(work.host, to_start(plan["start_units"]))
     work.move("loaded", f"{version} is loaded, on the disk and in the library")
 
 
@@ -256,8 +283,10 @@ def held(work: Work) -> None:
     """Write down that the new driver was found to be good, and prove that it is held."""
     if work.at_least("committed"):
         return
-    work.demand("loaded", "verified")
-    kernel.check_loaded(work.host, work.plan["to"], work.plan["modules"])
+    holds = only_holds(work, work.changes)
+    work.demand("loaded", "verified", *(["installed"] if holds else []))
+    if not holds:
+        kernel.check_loaded(work.host, work.plan["to"], work.plan["modules"])
     before = query(work)
     files = protect_new(work)
     after = query(work)
@@ -268,8 +297,14 @@ def held(work: Work) -> None:
 
 
 def committed(work: Work) -> None:
-    """End the transaction: the host's own updates may run again, the cache keeps the way back by a new plan."""
-    if work.at_least("committed"):
+    """End the transaction: the host's own updates may run again. One that went back is closed.
+
+    The cache keeps the packages that are installed now: the next transaction needs them for its way back.
+    """
+    found = work.open_transaction
+    if found["state"] in SETTLED:
+        if not found.get("closed", False):
+            work.close()
         return
     work.demand("verified")
     changes = work.changes
@@ -278,7 +313,7 @@ def committed(work: Work) -> None:
     ours = {name for name in {*changes, *work.plan["hold"]} if name in packages}
     keep = [*both_versions(changes), *((name, packages[name]["version"]) for name in ours)]
     work.cache.keep(keep)
-    work.move("committed")
+    work.move("committed", closed=True)
 
 
 STEPS: dict[str, Callable[[Work], None]] = {

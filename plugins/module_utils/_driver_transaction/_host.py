@@ -42,7 +42,6 @@ class Host:
     sysfs_root: str = "/sys"
     procfs_root: str = "/proc"
     system_root: str = "/"
-    library_directory: str | None = None
 
     def path(self, *parts: str) -> str:
         """Return a path under the root of the system."""

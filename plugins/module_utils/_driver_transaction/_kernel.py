@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._kernel_read import (
+    library_version,
+    loaded_flavour,
+    parse_dkms,
+)
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host, told
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
-from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_driver import library_versions
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_kernel import read_modules
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import (
     find_program,
@@ -34,20 +37,21 @@ UNLOAD = (
 )
 # Loaded again when they were loaded before; these two always.
 ALWAYS = ("nvidia", "nvidia_uvm")
-# nvidia-current/535.261.03, 6.1.0-44-amd64, x86_64: installed (with a remark behind it at times)
-_DKMS = re.compile(r"^(nvidia[^/,]*)[/,] ?([^,:]+)(?:, ([^,:]+), ([^,:]+))?: (\w+)", re.M)
 LOG = "/var/lib/dkms/{module}/{version}/build/make.log"
 
 
 @dataclass(frozen=True)
 class DriverVersions:
-    """Which driver is where. disk: by kernel, None for a kernel without a module; library: those on the disk."""
+    """Which driver is where. disk: by kernel, None for a kernel without a module; library: the one that
+    programs load; flavour: of the loaded modules, None when it is not known.
+    """
 
     loaded: str | None
     running: str
     newest: str | None
     disk: dict[str, str | None]
-    library: list[str]
+    library: str | None
+    flavour: str | None
 
 
 def loaded_modules(host: Host) -> list[str]:
@@ -63,33 +67,28 @@ def read_versions(host: Host) -> DriverVersions:
     modules = read_modules(host.procfs_root, host.run, host.system_root)
     disk = {kernel: modules.of(kernel).get("version") for kernel in modules.files}
     loaded = read_text(host.sysfs_root, "module", "nvidia", "version") or None
-    return DriverVersions(loaded, modules.running, modules.newest, disk, library_versions(host.library_directory))
+    return DriverVersions(
+        loaded,
+        modules.running,
+        modules.newest,
+        disk,
+        library_version(host.system_root),
+        loaded_flavour(host.procfs_root, loaded),
+    )
 
 
-def loaded_flavour(host: Host) -> str | None:
-    """Return whether the modules that are loaded are the open or the proprietary ones; None when that is not known."""
-    text = read_text(host.procfs_root, "driver/nvidia/version")
-    if not text:
-        return None
-    return "open" if "Open Kernel Module" in text else "proprietary"
-
-
-def is_loaded(host: Host, version: str, flavour: str | None) -> bool:
+def is_loaded(host: Host, version: str | None, flavour: str | None) -> bool:
     """Return whether this very driver is loaded; a flavour that is not known fits."""
-    found = loaded_flavour(host)
-    fits = not flavour or found is None or found == flavour
-    return fits and read_versions(host).loaded == version
+    return fits(read_versions(host), version, flavour)
 
 
-def parse_dkms(text: str) -> list[dict[str, str]]:
-    """Return the NVIDIA modules of dkms status with the keys module, version, kernel and status."""
-    return [
-        {"module": module, "version": version.strip(), "kernel": kernel, "status": status}
-        for module, version, kernel, _architecture, status in _DKMS.findall(text)
-    ]
+def fits(versions: DriverVersions, version: str | None, flavour: str | None) -> bool:
+    """Return whether what is loaded is this version, in this flavour as far as both are known."""
+    same = not flavour or versions.flavour in (None, flavour)
+    return same and version is not None and versions.loaded == version
 
 
-def dkms_status(host: Host) -> list[dict[str, str]]:
+def dkms_status(host: Host) -> list[dict[str, Any]]:
     """Return what DKMS says of the NVIDIA modules; nothing on a host without DKMS."""
     if find_program("dkms") is None:
         return []
@@ -172,11 +171,11 @@ def check_loaded(host: Host, version: str, flavour: str | None) -> None:
     wrong = []
     if versions.loaded != version:
         wrong.append(f"loaded is {versions.loaded or 'none'}")
-    if versions.loaded == version and not is_loaded(host, version, flavour):
-        wrong.append(f"loaded are the {loaded_flavour(host)} modules, not the {flavour} ones")
+    if versions.loaded == version and not fits(versions, version, flavour):
+        wrong.append(f"loaded are the {versions.flavour} modules, not the {flavour} ones")
     if on_disk != version:
         wrong.append(f"on the disk for kernel {versions.running} is {on_disk or 'none'}")
-    if versions.library != [version]:
-        wrong.append(f"the library libnvidia-ml is {', '.join(versions.library) or 'missing'}")
+    if versions.library != version:
+        wrong.append(f"the library libnvidia-ml is {versions.library or 'missing'}")
     if wrong:
         raise DriverError(f"The driver should be {version}, but {'; '.join(wrong)}. Go back (state rolled_back).")

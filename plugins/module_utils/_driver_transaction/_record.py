@@ -19,13 +19,15 @@ from typing import Any
 from ansible_collections.local_llm.ops.plugins.module_utils._atomic_json import write_json_atomic
 from ansible_collections.local_llm.ops.plugins.module_utils._canonical import canonical_json, sha256_hex
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError
+from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import list_directory
 from ansible_collections.local_llm.ops.plugins.module_utils._release_files import append_journal
 
 # In the order in which a transaction that goes well passes through them.
 FORWARD = ("planned", "downloaded", "stopped", "installed", "reboot_needed", "loaded", "verified", "committed")
 BACKWARD = ("rolling_back", "rolled_back", "failed")
-# A transaction in one of these is over: the next one may begin.
-CLOSED = ("committed", "rolled_back")
+# In one of these the packages are settled: the next transaction may begin. Its key closed says that the host was
+# proven as well, and let in again.
+SETTLED = ("committed", "rolled_back")
 # From here on the packages of the host may be others than before.
 TOUCHED = ("installed", "reboot_needed", "loaded", "verified", "rolling_back", "failed")
 LOCK_SECONDS = 30.0
@@ -43,7 +45,7 @@ def rank(state: str) -> int:
 
 def is_open(transaction: Mapping[str, Any] | None) -> bool:
     """Return whether a transaction is under way."""
-    return transaction is not None and transaction["state"] not in CLOSED
+    return transaction is not None and transaction["state"] not in SETTLED
 
 
 def begin(
@@ -60,6 +62,7 @@ def begin(
         "snapshot_sha256": None,
         "boot_id": boot,
         "was_drained": was_drained,
+        "closed": False,
         "updated_at": now(),
         "detail": "",
     }
@@ -164,12 +167,16 @@ class Record:
         finally:
             os.close(descriptor)
 
+    def is_there(self) -> bool:
+        """Return whether there is anything of a transaction; a lock alone is nothing."""
+        return bool(set(list_directory(self.directory)) - {"lock"})
+
     def clear(self) -> bool:
         """Remove everything of the transactions; return whether there was anything."""
         if not os.path.isdir(self.directory):
             return False
-        left = [name for name in os.listdir(self.directory) if name != "lock"]
+        left = self.is_there()
         shutil.rmtree(self.directory)
         with suppress(OSError):  # other parts of the collection keep things beside it
             os.rmdir(os.path.dirname(self.directory))
-        return bool(left)
+        return left

@@ -12,10 +12,11 @@ from typing import Any
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _backward as backward
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _changes as changes_of
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _forward as forward
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _protect as protection
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _units as units
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._cache import Cache
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._holders import (
-    find_holders,
+    holders_now,
     holders_text,
 )
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host
@@ -25,7 +26,12 @@ from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction.
     is_open,
     rank,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._work import Work, query, units_of
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._work import (
+    Work,
+    only_holds,
+    query,
+    units_of,
+)
 
 STATES = ("downloaded", "stopped", "installed", "loaded", "held", "committed", "rolled_back", "absent")
 # The state of the transaction after a step that went well.
@@ -85,10 +91,14 @@ def step(work: Work, options: Mapping[str, Any]) -> None:
     elif state == "rolled_back":
         backward.rolled_back(work)
     elif state == "absent":
-        plan = options["plan"] or {}
-        backward.absent(work, [*plan.get("remove", []), *plan.get("hold", [])])
+        backward.absent(work, to_remove(options["plan"]))
     else:
         forward.STEPS[state](work)
+
+
+def to_remove(plan: Mapping[str, Any] | None) -> list[str]:
+    """Return the packages that the caller knows to be of the driver, for state absent."""
+    return [*(plan or {}).get("remove", []), *(plan or {}).get("hold", [])]
 
 
 def names_of(work: Work, options: Mapping[str, Any]) -> set[str]:
@@ -106,9 +116,13 @@ def predict(work: Work, options: Mapping[str, Any], before: changes_of.Packages)
     state, plan = options["state"], options["plan"]
     found = work.transaction
     if state == "absent":
-        names = [name for name in names_of(work, options) if name in before]
-        work.changed = bool(names) or found is not None
+        names = backward.leaving(work, to_remove(plan), before)
+        pins = protection.read_files(work.host, list(protection.pinned_files((found or {}).get("plan"))))
+        work.changed = bool(names) or work.record.is_there() or any(text is not None for text in pins.values())
         return {name: one for name, one in before.items() if name not in names}
+    if state == "committed" and found is not None and not is_open(found) and not found.get("closed", False):
+        work.changed = True
+        return before
     if found is None or not is_open(found):
         if plan is None:
             work.changed = False
@@ -121,8 +135,9 @@ def predict(work: Work, options: Mapping[str, Any], before: changes_of.Packages)
     work.changed = here != "rolled_back" if state == "rolled_back" else rank(here) < rank(AFTER.get(state, state))
     if state == "downloaded":
         forward.refuse_broken(work)
-    if state == "stopped" and work.changed and not units.active(units.unit_states(work.host, units_of(work.plan))):
-        holders = find_holders(work.host.procfs_root)
+    stops = state == "stopped" and work.changed and not only_holds(work, changes)
+    if stops and not units.active(units.unit_states(work.host, units_of(work.plan))):
+        holders = holders_now(work.host.procfs_root)
         if holders:
             raise DriverError(holders_text(holders))
     if state == "loaded":

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _apt as apt
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _changes as changes_of
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _kernel as kernel
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._cache import Cache
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._holders import holders_text, wait_free
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host
@@ -25,6 +26,9 @@ from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction.
     rank,
 )
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._units import stop
+
+# Units of instances: whoever drives the host starts them, one by one, and proves each.
+MODEL_SERVERS = "local-llm@"
 
 
 @dataclass
@@ -88,6 +92,14 @@ class Work:
         self.record.write("transaction.json", self.transaction)
         self.record.log(self.transaction, event, sum(self.seconds.values()))
 
+    def close(self) -> None:
+        """Write down that the host is proven and let in: nothing of the transaction is left to do."""
+        found = self.open_transaction
+        self.transaction = {**moved(found, found["state"], found["detail"]), "closed": True}
+        self.record.write("transaction.json", self.transaction)
+        self.record.log(self.transaction, "closed", sum(self.seconds.values()))
+        self.changed = True
+
     def at_least(self, state: str) -> bool:
         """Return whether the transaction has come so far already."""
         return rank(self.open_transaction["state"]) >= rank(state)
@@ -106,6 +118,23 @@ class Work:
 def units_of(plan: Mapping[str, Any]) -> list[str]:
     """Return every unit that the plan names, in the order in which they stop."""
     return list(dict.fromkeys([*plan.get("stop_units", []), *reversed(plan.get("start_units", []))]))
+
+
+def to_start(units: Sequence[str]) -> list[str]:
+    """Return the units that this module starts. The model servers wait until the driver was proven."""
+    return [unit for unit in units if not unit.startswith(MODEL_SERVERS)]
+
+
+def only_holds(work: Work, changes: changes_of.Changes) -> bool:
+    """Return whether the plan changes no package and its driver is loaded: then nothing is to be stopped."""
+    return not changes and kernel.is_loaded(work.host, work.plan.get("to"), work.plan.get("modules"))
+
+
+def touched(work: Work) -> bool:
+    """Return whether the package transaction may have begun."""
+    transaction = work.open_transaction
+    before = {name: version for name, (version, _after) in work.changes.items()}
+    return "has begun" in transaction["detail"] or bool(changes_of.missing(before, query(work)))
 
 
 def free_the_driver(work: Work) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._holders import open_devices
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import (
     answers_within,
     list_directory,
@@ -178,15 +179,11 @@ def age_seconds(process: Process, uptime_seconds: float | None) -> float | None:
 
 
 def holds_nvidia(procfs_root: str, pid: int) -> bool:
-    """Return whether a process has a device of the driver open."""
-    place = os.path.join(procfs_root, str(pid), "fd")
-    for name in list_directory(place):
-        try:
-            if os.readlink(os.path.join(place, name)).startswith("/dev/nvidia"):
-                return True
-        except OSError:
-            continue
-    return False
+    """Return whether a process has a device of the driver open. To read the mappings of a stuck one would block."""
+    try:
+        return bool(open_devices(os.path.join(procfs_root, str(pid))))
+    except PermissionError:
+        return False
 
 
 def virtual_machine(cpuinfo: str | None, dmi: str) -> bool | None:

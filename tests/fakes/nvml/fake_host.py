@@ -24,6 +24,7 @@ AER = {
     "nonfatal": ("Undefined", "DLP", "SDES", "TLP", "FCP", "CmpltTO", "CmpltAbrt", "UnxCmplt", "RxOF", "MalfTLP"),
 }
 AER_TOTALS = {"correctable": "TOTAL_ERR_COR", "fatal": "TOTAL_ERR_FATAL", "nonfatal": "TOTAL_ERR_NONFATAL"}
+FAKE_MODULE = "updates/dkms/nvidia.ko"
 BOOT_MESSAGES = (
     (0, 5, "Linux version 6.12.48+deb13-amd64 (fake kernel log of a test)"),
     (0, 6, "Command line: BOOT_IMAGE=/boot/vmlinuz-6.12.48+deb13-amd64 root=/dev/sda1 ro quiet"),
@@ -151,7 +152,7 @@ def build_modules(scenario: Scenario, root: Path, kernel: str) -> None:
     place = Path(root) / "lib" / "modules"
     for listing in place.glob("*/modules.dep"):
         if listing.read_text(encoding="utf-8").startswith("# fake"):
-            shutil.rmtree(listing.parent)
+            _forget_modules(listing)
     kernels = {kernel: ("signed", scenario.get("host.disk_version"))}
     if "host.next_kernel" in scenario:
         state = scenario.get("host.next_module", "missing")
@@ -161,13 +162,23 @@ def build_modules(scenario: Scenario, root: Path, kernel: str) -> None:
         listing = place / name / "modules.dep"
         if listing.exists() or scenario.get("profile") == "none":  # a real one stays as it is
             continue
-        module = "updates/dkms/nvidia.ko"
+        module = FAKE_MODULE
         put(listing, "# fake\nkernel/fs/ext4/ext4.ko:" + (f"\n{module}:" if version else ""))
         if version:
             fields = [f"version:        {version}", f"license:        {scenario.get('host.module_licence', '')}"]
             fields += [f"vermagic:       {name} SMP preempt mod_unload modversions"]
             fields += ["sig_id:         PKCS#7", "signer:         fake signing key"] if state == "signed" else []
             put(place / name / module, "\n".join([f"filename:       {place / name / module}", *fields]))
+
+
+def _forget_modules(listing: Path) -> None:
+    """Remove what was written for a kernel. The rest, such as its headers, belongs to the host."""
+    module = listing.parent / FAKE_MODULE
+    listing.unlink()
+    module.unlink(missing_ok=True)
+    for place in (module.parent, module.parent.parent, listing.parent):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
 
 
 def kmsg_record(number: int, microseconds: int, level: int, message: str) -> str:

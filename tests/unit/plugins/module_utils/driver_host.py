@@ -17,6 +17,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction.
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._run import run
 
 KERNEL = "6.1.0-44-amd64"
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
 NAMES = ("libcuda1", "libnvidia-ml1", "nvidia-kernel-dkms")
 Answer = tuple[int, str, str]
 
@@ -48,6 +49,7 @@ class FakeHost:
     """What is installed, what the mirror has, and what has been run.
 
     spoil: called before each change of packages with (name, version); what it returns is the status of the package.
+    needs: packages that apt brings along with the others.
     """
 
     root: Path
@@ -57,6 +59,7 @@ class FakeHost:
     automatic: set[str] = field(default_factory=set)
     mirror: set[tuple[str, str]] = field(default_factory=set)
     needless: set[str] = field(default_factory=set)
+    needs: dict[str, str] = field(default_factory=dict)
     loaded: str = ""
     in_use: bool = False
     boot: str = "boot-1"
@@ -68,11 +71,17 @@ class FakeHost:
         """Return the host as the code under test sees it."""
         root = str(self.root)
         self.write()
-        return Host(self.run, f"{root}/driver", f"{root}/sys", f"{root}/proc", root, f"{root}/lib64")
+        return Host(self.run, f"{root}/driver", f"{root}/sys", f"{root}/proc", root)
 
     def write(self) -> None:
         """Write the files that tell what is loaded and what lies on the disk."""
-        for name in ("sys/module", "proc/sys/kernel/random", "var/lib/dpkg/updates", "lib64", f"lib/modules/{KERNEL}"):
+        for name in (
+            "sys/module",
+            "proc/sys/kernel/random",
+            "var/lib/dpkg/updates",
+            LIBRARIES,
+            f"lib/modules/{KERNEL}",
+        ):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         (self.root / "proc/sys/kernel/random/boot_id").write_text(self.boot)
         (self.root / "proc/sys/kernel/osrelease").write_text(KERNEL)
@@ -83,10 +92,12 @@ class FakeHost:
         elif module.exists():
             (module / "version").unlink()
             module.rmdir()
-        for old in (self.root / "lib64").iterdir():
+        for old in (self.root / LIBRARIES).iterdir():
             old.unlink()
         if "libnvidia-ml1" in self.packages:
-            (self.root / "lib64" / f"libnvidia-ml.so.{self.version('libnvidia-ml1')}").touch()
+            name = f"libnvidia-ml.so.{self.version('libnvidia-ml1')}"
+            (self.root / LIBRARIES / name).touch()
+            (self.root / LIBRARIES / "libnvidia-ml.so.1").symlink_to(name)
         built = self.version("nvidia-kernel-dkms") if self.state("nvidia-kernel-dkms") == "installed" else ""
         listing = "updates/dkms/nvidia.ko:\n" if built else "kernel/fs/ext4/ext4.ko:\n"
         (self.root / "lib/modules" / KERNEL / "modules.dep").write_text(listing)
@@ -105,6 +116,14 @@ class FakeHost:
         self.status[name] = self.spoil(name, version)
         self.held.discard(name)
         self.automatic.discard(name)
+
+    def holder(self, device: str = "/dev/nvidia0") -> None:
+        """Let a process hold a device."""
+        place = self.root / "proc/77/fd"
+        place.mkdir(parents=True)
+        (place / "3").symlink_to(device)
+        (place.parent / "comm").write_text("nvidia-persiste\n")
+        (place.parent / "cgroup").write_text("0::/system.slice/nvidia-persistenced.service\n")
 
     def call(self, state: str, wanted: dict[str, Any] | None = None, check_mode: bool = False) -> dict[str, Any]:
         """Run the module."""
@@ -160,7 +179,8 @@ class FakeHost:
             return 0, "".join(f"Remv {name} [1]\n" for name in self.needless & self.automatic), ""
         verb = next(at for at, word in enumerate(words) if word in ("install", "purge"))
         lines, broken = [], False
-        for word in words[verb + 1 :]:
+        along = [f"{name}={one}" for name, one in self.needs.items() if name not in self.packages]
+        for word in [*words[verb + 1 :], *(along if "Dir::Etc::SourceList=/dev/null" not in words else [])]:
             name, version = word.removesuffix("-"), ""
             if word.endswith(".deb"):
                 name, version, _rest = Path(word).name.split("_")
@@ -178,7 +198,7 @@ class FakeHost:
                 broken = broken or self.status[name] != "installed"
             elif now:
                 del self.packages[name]
-                self.status.pop(name)
+                self.status.pop(name, None)
         return (100 if broken else 0), "\n".join(lines), "E: a script failed" if broken else ""
 
     def _apt_mark(self, words: list[str]) -> str:

@@ -141,7 +141,7 @@ def test_holders_are_found_by_open_files_and_by_what_they_mapped(tmp_path: Path)
     process(tmp_path, 3, "python3", "0::/user.slice/user-0.slice/session-2.scope\n", maps=maps)
     process(tmp_path, 4, "sh", "0::/init.scope\n", ["/dev/null"])
     process(tmp_path, 5, "tool", "0::/\n", ["/dev/nvidia-caps/nvidia-cap1"])
-    found = [tuple(one[key] for key in HOLDER_KEYS) for one in holders.find_holders(str(tmp_path)) or []]
+    found = [tuple(one[key] for key in HOLDER_KEYS) for one in holders.find_holders(str(tmp_path))]
     assert found == [
         (3, "python3", "session-2.scope", "/dev/nvidia-uvm"),
         (5, "tool", None, "/dev/nvidia-caps/nvidia-cap1"),
@@ -159,7 +159,29 @@ def test_a_process_that_may_not_be_looked_at_makes_the_holders_unknown(
 
     monkeypatch.setattr(holders.os, "listdir", denied)
     monkeypatch.setattr(holders, "list_directory", lambda *parts: ["20"])
-    assert holders.find_holders(str(tmp_path)) is None
+    with pytest.raises(holders.CannotLook, match="whether process 20"):
+        holders.find_holders(str(tmp_path))
+    assert facts.holders(str(tmp_path)) is None
+
+
+def test_mappings_that_may_not_be_read_make_the_holders_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process(tmp_path, 20, "x", "0::/\n")
+
+    def denied(path: str, **_options: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(holders, "open", denied, raising=False)
+    with pytest.raises(holders.CannotLook, match="20/maps may not be read"):
+        holders.find_holders(str(tmp_path))
+
+
+def test_a_device_that_was_made_anew_meanwhile_is_held_all_the_same(tmp_path: Path) -> None:
+    process(tmp_path, 6, "a", "0::/\n", maps="7f00-7f01 rw-s 0 00:05 512   /dev/nvidia-uvm (deleted)\n")
+    process(tmp_path, 7, "b", "0::/\n", ["/dev/nvidia0 (deleted)"])
+    found = [(one["pid"], one["device"]) for one in holders.find_holders(str(tmp_path))]
+    assert found == [(6, "/dev/nvidia-uvm"), (7, "/dev/nvidia0")]
 
 
 @pytest.mark.parametrize(

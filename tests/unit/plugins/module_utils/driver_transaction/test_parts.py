@@ -11,26 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.local_llm.ops.plugins.module_utils._driver import _holders
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _apt
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._apt import (
     parse_query,
     parse_simulation,
 )
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._changes import (
-    closure,
     missing,
+    of_driver,
     reverse,
     unfinished,
-    upstream,
 )
-from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._holders import (
-    find_holders,
-    holders_text,
-)
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._holders import holders_text, wait_free
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host, told
-from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._kernel import (
-    loaded_modules,
-    parse_dkms,
-)
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._kernel import loaded_modules
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._units import (
     close_window,
     open_window,
@@ -72,30 +67,19 @@ Conf libcuda1 (2-1 local-deb [amd64])"""
     }
 
 
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        ("535.261.03-1~deb12u1", "535.261.03"),
-        ("1:580.95.05-0ubuntu0.24.04.1", "580.95.05"),
-        ("580.95.05", "580.95.05"),
-        ("2:1.0", "1.0"),
-    ],
-)
-def test_the_driver_s_version_is_read_out_of_a_package_s(version: str, expected: str) -> None:
-    assert upstream(version) == expected
-
-
 def test_the_closure_is_computed_from_what_is_installed() -> None:
     packages = {
         "libcuda1": package("580.1.2-1"),
         "libnvidia-ml1:i386": package("580.1.2-1"),
         "nvidia-support": package("2026"),
         "nvidia-old": package("580.1.2-1", "config-files"),
+        "linux-headers": package("6.1"),
         "vim": package("9"),
     }
-    assert closure(packages, "580.1.2", ["nvidia-support", "not-there"]) == [
+    assert of_driver(packages, "580.1.2", ["linux-headers", "not-there"]) == [
         "libcuda1",
         "libnvidia-ml1:i386",
+        "linux-headers",
         "nvidia-support",
     ]
 
@@ -116,20 +100,6 @@ def test_what_is_not_as_wanted_is_told_for_each_package() -> None:
     assert reverse({"a": ("1", "2"), "b": (None, "2")}) == {"a": ("2", "1"), "b": ("2", None)}
 
 
-def test_dkms_is_understood_in_its_forms() -> None:
-    text = """nvidia-current/535.261.03, 6.1.0-44-amd64, x86_64: installed
-nvidia/580.95.05, 6.8.0-51-generic, x86_64: installed (original_module exists)
-nvidia-current, 470.1.2, 5.10.0-1-amd64, x86_64: built
-nvidia-current/550.163.01: added
-zfs/2.1.11, 6.1.0-44-amd64, x86_64: installed"""
-    assert [(one["version"], one["kernel"], one["status"]) for one in parse_dkms(text)] == [
-        ("535.261.03", "6.1.0-44-amd64", "installed"),
-        ("580.95.05", "6.8.0-51-generic", "installed"),
-        ("470.1.2", "5.10.0-1-amd64", "built"),
-        ("550.163.01", "", "added"),
-    ]
-
-
 def test_modules_leave_from_the_top_and_unknown_ones_first(tmp_path: Path) -> None:
     for name in ("nvidia", "nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia_new", "ext4"):
         (tmp_path / "module" / name).mkdir(parents=True)
@@ -137,30 +107,45 @@ def test_modules_leave_from_the_top_and_unknown_ones_first(tmp_path: Path) -> No
     assert loaded_modules(host) == ["nvidia_new", "nvidia_drm", "nvidia_modeset", "nvidia_uvm", "nvidia"]
 
 
-def process(root: Path, pid: int, device: str = "", mapped: str = "", unit: str = "") -> None:
+def process(root: Path, pid: int, device: str, unit: str) -> None:
     """Make a process of a fake /proc."""
     place = root / str(pid)
     (place / "fd").mkdir(parents=True)
-    os.symlink("/dev/null", place / "fd" / "0")
-    if device:
-        os.symlink(device, place / "fd" / "7")
-    (place / "maps").write_text(f"7f00-7f01 rw-s 00000000 00:05 7 {mapped}\n" if mapped else "")
-    (place / "cmdline").write_text(f"python3\0serve{pid}\0")
-    (place / "cgroup").write_text(f"0::/system.slice/{unit}\n" if unit else "0::/\n")
+    os.symlink(device, place / "fd" / "7")
+    (place / "comm").write_text(f"serve{pid}\n")
+    (place / "cgroup").write_text(f"0::/system.slice/{unit}\n")
 
 
-def test_holders_are_found_by_open_files_and_by_mappings(tmp_path: Path) -> None:
-    process(tmp_path, 10, device="/dev/nvidia0", unit="local-llm@chat.service")
-    process(tmp_path, 11, mapped="/dev/nvidia-uvm")
-    process(tmp_path, 12, device="/dev/nvme0")
-    found = find_holders(str(tmp_path))
-    assert [(one["pid"], one["device"], one["unit"]) for one in found] == [
-        (10, "/dev/nvidia0", "local-llm@chat.service"),
-        (11, "/dev/nvidia-uvm", None),
-    ]
-    text = holders_text(found)
-    assert "process 10 (python3 serve10) of local-llm@chat.service holds /dev/nvidia0" in text
+def test_who_holds_the_driver_is_told_with_process_command_unit_and_device(tmp_path: Path) -> None:
+    process(tmp_path, 10, "/dev/nvidia0", "local-llm@chat.service")
+    text = holders_text(wait_free(str(tmp_path), 0))
+    assert "process 10 (serve10) of local-llm@chat.service holds /dev/nvidia0" in text
     assert "Stop local-llm@chat.service" in text
+
+
+def test_a_process_that_hides_its_mappings_does_not_count_as_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process(tmp_path, 10, "/dev/null", "x.service")
+
+    def denied(place: str) -> set[str]:
+        raise PermissionError(13, "Permission denied", f"{place}/maps")
+
+    monkeypatch.setattr(_holders, "mapped_devices", denied)
+    with pytest.raises(DriverError, match=r"10/maps may not be read: whether process 10 \(serve10\)"):
+        wait_free(str(tmp_path), 0)
+
+
+def test_dpkg_waits_until_another_package_manager_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["process 7", "process 7", None]
+    monkeypatch.setattr(_apt, "lock_holder", lambda _path: answers.pop(0))
+    monkeypatch.setattr(_apt.time, "sleep", lambda _seconds: None)
+    _apt.wait_for_dpkg(Host(lambda _command: (0, "", "")))
+    assert answers == []
+    monkeypatch.setattr(_apt, "lock_holder", lambda _path: "process 7")
+    monkeypatch.setattr(_apt, "LOCK_SECONDS", 0.0)
+    with pytest.raises(DriverError, match=r"lock-frontend has been held by process 7"):
+        _apt.wait_for_dpkg(Host(lambda _command: (0, "", "")))
 
 
 def test_units_are_told_in_the_order_in_which_they_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import json
 
 import pytest
 
+from ansible_collections.local_llm.ops.plugins.module_utils._driver._families import closure
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction import _holders, _units, _work
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError
 from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.driver_host import (
     KERNEL,
@@ -19,6 +21,7 @@ from ansible_collections.local_llm.ops.tests.unit.plugins.module_utils.driver_ho
 )
 
 __all__ = ["host"]
+INSTANCE = "local-llm@chat.service"
 FORWARD = ("downloaded", "stopped", "installed", "loaded", "held", "committed")
 
 
@@ -282,3 +285,158 @@ def test_a_host_on_which_no_kernel_got_a_module_is_no_success(host: FakeHost, mo
     forward(host, "2.0", "stopped")
     with pytest.raises(DriverError, match="for any kernel"):
         host.call("installed")
+
+
+def record_starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let every unit of a plan run, and return the list of those that are started from now on."""
+    started: list[str] = []
+    monkeypatch.setattr(_units, "unit_states", lambda _host, names: dict.fromkeys(names, "active"))
+    monkeypatch.setattr(_work, "stop", lambda _host, names: list(names))
+    monkeypatch.setattr(_units, "start", lambda _host, names: started.extend(names))
+    return started
+
+
+@pytest.mark.parametrize("until", ["stopped", "installed", "loaded"])
+def test_no_instance_starts_before_the_driver_was_proven(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, until: str
+) -> None:
+    started = record_starts(monkeypatch)
+    both = ["nvidia-persistenced.service", INSTANCE]
+    wanted = plan("2.0", stop_units=[*reversed(both)], start_units=both)
+    for state in FORWARD[: FORWARD.index(until) + 1]:
+        host.call(state, wanted)
+    assert started == (["nvidia-persistenced.service"] if until == "loaded" else [])
+    started.clear()
+    host.call("rolled_back")
+    assert started == ["nvidia-persistenced.service"]
+
+
+def kept(host: FakeHost) -> dict[str, object]:
+    """Return the transaction on the host."""
+    found: dict[str, object] = json.loads((host.root / "driver/transaction.json").read_text())
+    return found
+
+
+def test_a_way_back_is_open_until_it_is_closed(host: FakeHost) -> None:
+    forward(host, "2.0", "loaded")
+    assert kept(host)["closed"] is False
+    host.call("rolled_back")
+    assert (kept(host)["state"], kept(host)["closed"]) == ("rolled_back", False)
+    assert host.call("committed", check_mode=True)["changed"]
+    assert host.call("committed")["changed"]
+    assert (kept(host)["state"], kept(host)["closed"]) == ("rolled_back", True)
+    assert not host.call("committed")["changed"]
+    assert not host.call("committed", check_mode=True)["changed"]
+    assert not host.call("rolled_back")["changed"]
+    events = [json.loads(line)["event"] for line in (host.root / "driver/journal.jsonl").read_text().splitlines()]
+    assert events[-2:] == ["rolled_back", "closed"]
+
+
+def test_a_committed_transaction_is_closed_and_an_open_one_is_not_closed_early(host: FakeHost) -> None:
+    forward(host, "2.0", "loaded")
+    with pytest.raises(DriverError, match="this step needs verified"):
+        host.call("committed")
+    forward(host, "2.0")
+    assert kept(host)["closed"] is True
+
+
+def test_what_a_first_driver_brings_along_is_held_so_that_the_next_plan_has_nothing_to_do(host: FakeHost) -> None:
+    host.packages, host.held, host.loaded = {"nvidia-modprobe": "3-1", "vim": "9-1"}, set(), ""
+    host.needs = {"nvidia-support": "2026-1", "nvidia-kernel-common": "20-1", "dkms": "3-1"}
+    host.mirror |= set(host.needs.items())
+    forward(host, "2.0", "installed")
+    ours = {*NAMES, "nvidia-support", "nvidia-kernel-common", "nvidia-modprobe"}
+    assert host.held == ours
+    assert set(closure({name: {"version": one} for name, one in host.packages.items()}, "2.0")) == ours
+    host.call("rolled_back")
+    assert not host.held & set(host.packages)
+
+
+@pytest.mark.parametrize("steps", [FORWARD, ("downloaded", "installed", "held", "committed")])
+def test_a_plan_that_only_holds_stops_nothing_and_loads_nothing(host: FakeHost, steps: tuple[str, ...]) -> None:
+    host.held = set()
+    host.holder()
+    wanted = plan("1.0", install={})
+    for state in steps:
+        host.call(state, wanted, check_mode=True)
+        host.call(state, wanted)
+    assert host.held == set(NAMES)
+    assert kept(host)["state"] == "committed"
+    assert not [one for one in host.commands if one.startswith(("rmmod", "modprobe"))]
+
+
+def test_a_plan_that_only_holds_goes_back_without_stopping_anything(host: FakeHost) -> None:
+    host.held = {"libcuda1"}
+    host.holder()
+    for state in ("downloaded", "installed"):
+        host.call(state, plan("1.0", install={}))
+    assert host.call("rolled_back")["transaction"]["state"] == "rolled_back"
+    assert host.held == {"libcuda1"}
+
+
+def test_a_change_of_packages_still_needs_a_driver_that_nobody_holds(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_holders, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(_holders.wait_free, "__defaults__", (0.0,))
+    host.holder()
+    host.call("downloaded", plan("2.0"))
+    with pytest.raises(DriverError, match=r"process 77 .*nvidia-persistenced\.service holds /dev/nvidia0"):
+        host.call("stopped")
+
+
+def test_an_old_package_that_was_spoiled_is_found_before_anything_changes(host: FakeHost) -> None:
+    forward(host, "2.0", "stopped")
+    (host.root / "driver/cache/libcuda1_1.0-1_amd64.deb").write_text("spoiled")
+    host.commands.clear()
+    with pytest.raises(DriverError, match=r"lacks libcuda1 1\.0-1.*Take the transaction back"):
+        host.call("installed")
+    assert host.packages == dict.fromkeys(NAMES, "1.0-1")
+    assert not [one for one in host.commands if one.startswith(("apt-get", "dpkg --configure", "rmmod"))]
+    assert kept(host)["state"] == "stopped"
+
+
+def test_the_way_back_brings_a_spoiled_old_package_anew(host: FakeHost) -> None:
+    forward(host, "2.0", "loaded")
+    (host.root / "driver/cache/libcuda1_1.0-1_amd64.deb").write_text("spoiled")
+    mirror, host.mirror = host.mirror, set()
+    with pytest.raises(DriverError, match=r"lacks libcuda1 1\.0-1.*run state rolled_back again"):
+        host.call("rolled_back")
+    host.mirror = mirror
+    assert host.call("rolled_back")["transaction"]["state"] == "rolled_back"
+    assert host.packages == dict.fromkeys(NAMES, "1.0-1")
+
+
+def test_check_mode_names_the_packages_that_absent_removes_also_without_a_transaction(host: FakeHost) -> None:
+    host.packages |= {"nvidia-support": "2026-1", "vim": "9-1"}
+    told = host.call("absent", check_mode=True)
+    assert told["changed"]
+    real = host.call("absent")
+    assert real["changed"]
+    assert told["packages_after"] == {}
+    assert real["packages_before"].keys() == told["packages_before"].keys() == {*NAMES, "nvidia-support"}
+    assert host.packages == {"vim": "9-1"}
+    assert not host.call("absent", check_mode=True)["changed"]
+
+
+def test_a_build_that_fails_is_not_tried_again_by_force(host: FakeHost) -> None:
+    builds = []
+
+    def spoil(name: str, version: str) -> str:
+        if (name, version) != ("nvidia-kernel-dkms", "2.0-1"):
+            return "installed"
+        builds.append(version)
+        return "half-configured"
+
+    host.spoil = spoil
+    forward(host, "2.0", "stopped")
+    with pytest.raises(DriverError, match="half-configured"):
+        host.call("installed")
+    assert builds == ["2.0-1"]
+
+
+def test_a_half_installed_package_is_installed_by_force(host: FakeHost) -> None:
+    answers = ["half-installed", "installed"]
+    host.spoil = lambda name, _version: answers.pop(0) if name == "libcuda1" and answers else "installed"
+    forward(host, "2.0", "installed")
+    assert [one for one in host.commands if one.startswith("dpkg ") and "--install" in one]
