@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction
+from ansible_collections.local_llm.ops.plugins.plugin_utils._live_others import OthersError, unchanged_servers
 from ansible_collections.local_llm.ops.plugins.plugin_utils._live_turns import judge_turns
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
 from ansible_collections.local_llm.ops.plugins.plugin_utils._slo import SloError
@@ -29,6 +30,9 @@ class ActionModule(ControllerAction):
         "slo_tiers": {"type": "dict", "default": {}},
         "min_requests": {"type": "int", "default": 10},
         "turns_max": {"type": "int", "default": 1},
+        "plan": {"type": "dict"},
+        "service_before": {"type": "dict"},
+        "service_now": {"type": "dict"},
     }
 
     def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -41,12 +45,25 @@ class ActionModule(ControllerAction):
                 )
         if not turns:
             raise AnsibleActionFail("rollout_live_errors: turns is empty; watch with gateway_info first")
+        server, plan = str(arguments["server"]), plain(arguments["plan"])
+        before, now = plain(arguments["service_before"]), plain(arguments["service_now"])
+        if (before is None) != (now is None):
+            raise AnsibleActionFail("rollout_live_errors: give both service_before and service_now, or neither")
         overrides = ((plain(arguments["pools"]) or {}).get(pool) or {}).get("slo")
         try:
             tier = pool_tier(str(arguments["slo_tier"]), plain(arguments["slo_tiers"]), pool, overrides)
-        except SloError as error:
+            unchanged = None if plan is None else unchanged_servers(plan, server)
+        except (OthersError, SloError) as error:
             raise AnsibleActionFail(f"rollout_live_errors: {error}") from error
         # Without a limit of the tier no failed request is agreed.
         limit = tier.get("error_rate_max_percent") or 0.0
-        found = judge_turns(turns, str(arguments["server"]), limit, arguments["min_requests"], arguments["turns_max"])
+        found = judge_turns(
+            turns,
+            server,
+            limit,
+            arguments["min_requests"],
+            arguments["turns_max"],
+            unchanged=unchanged,
+            service=None if before is None else (before, now),
+        )
         return {"changed": False, **found, "msg": found["told"]}

@@ -67,6 +67,13 @@ instances:
     sub_state:
       description: State of the service in more detail, such as C(running) or C(auto-restart).
       type: str
+    restarts:
+      description: How often the service manager started the service again by itself, since somebody last started it.
+      type: int
+    invocation:
+      description: Id that the service manager gave to this run of the service; every start has another one. Empty
+        before the first start.
+      type: str
     enabled:
       description: Whether the service starts at boot.
       type: bool
@@ -135,6 +142,8 @@ def describe(store: InstanceStore, unit: dict[str, str]) -> dict[str, Any]:
         "problem": " ".join(problems) or None,
         "active_state": unit.get("ActiveState", "unknown"),
         "sub_state": unit.get("SubState", "unknown"),
+        "restarts": int(unit.get("NRestarts") or 0),
+        "invocation": unit.get("InvocationID", ""),
         "enabled": unit.get("UnitFileState") == "enabled",
     }
 

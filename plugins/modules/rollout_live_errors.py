@@ -12,9 +12,14 @@ short_description: Judge live requests of a server by what the gateways counted
 version_added: 0.1.0
 description:
   - Adds up what M(local_llm.ops.gateway_info) counted while watching, and tells whether more requests of a server
-    failed than chance explains. Failed are answers with 5xx, failed connections and broken answers.
+    failed than chance explains. Failed are answers with 5xx, failed connections, broken answers, and tries that the
+    gateway had to send again.
   - V(fail) takes two failed requests or more, and a number of them that would be rare under what is allowed. Allowed is
     the error limit of the tier, and, where the other servers of the pool fail too, a share like theirs.
+  - V(fail) is also a server that a gateway does not find up at the end of a turn, and a service that has been started
+    again since the watch began. A gateway sends nothing to a server that is down, so a crash shows in few requests.
+  - V(inconclusive) when the last turn is over - chance does not explain the failed requests, and the server failed more
+    often than the others, but too few requests were seen to tell it from them.
   - It may be asked after every turn. The looks of one watch share a chance of 5 in 1000 to blame a server that keeps
     the limit; half of what is left goes to each look.
   - Runs on the controller and asks no host. The verdict is a result, not a failure.
@@ -66,8 +71,21 @@ options:
     description: How many turns there may be.
     type: int
     default: 1
+  plan:
+    description:
+      - The plan of the rollout, as M(local_llm.ops.rollout_plan) returns it. Servers that the rollout has changed
+        already, or changes at the same time, are no measure then - a release would excuse itself.
+      - Without it all other servers at the full share are a measure.
+    type: dict
+  service_before:
+    description: What M(local_llm.ops.llm_release_info) said of the instance before the watch. Needs O(service_now).
+    type: dict
+  service_now:
+    description: What it says now. Needs O(service_before).
+    type: dict
 seealso:
   - module: local_llm.ops.gateway_info
+  - module: local_llm.ops.llm_release_info
   - module: local_llm.ops.rollout_watch
 """
 
@@ -92,17 +110,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: V(pass) or V(fail), in the shape of M(local_llm.ops.rollout_verdict).
+  description: V(pass), V(fail) or V(inconclusive), in the shape of M(local_llm.ops.rollout_verdict).
   returned: success
   type: dict
 figures:
   description:
-    - The counts. C(others_requests) and C(others_failed) are of the servers at the full share.
+    - The counts. C(others_requests), C(others_failed) and C(others_retries) are of the servers at the full share that
+      are a measure.
+    - C(failed) has the C(retries) in it, C(others_failed) the C(others_retries).
     - C(chance) of so many failed requests by chance, null where that was not asked; below C(rare) it is no chance.
   returned: success
   type: dict
-  sample: {requests: 41, failed: 1, pool_requests: 402, others_requests: 361, others_failed: 0, look: 1, looks_max: 5,
-    chance: 0.34, rare: 0.0025}
+  sample: {requests: 41, failed: 1, retries: 0, pool_requests: 402, others_requests: 361, others_failed: 0,
+    others_retries: 0, look: 1, looks_max: 5, chance: 0.34, rare: 0.0025}
 watch_on:
   description: Whether one more turn is worth it. Too few requests were seen, or too few failed to tell a fault from
     chance.

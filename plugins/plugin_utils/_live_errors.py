@@ -7,7 +7,8 @@
 A server fails with two failed requests or more, when so many would be rare under what is allowed: the error limit of
 its tier, and where the other servers of the pool fail too, a share like theirs. "Rare" is spent look by look, half of
 what is left each time, so that all looks of a watch together blame a server that keeps its limit in at most FALSE_ALARM
-of the watches. Controller only.
+of the watches. A server that leaves its limit and fails more often than the others, only not provably so, does not pass
+in the end: a person decides. Controller only.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from ansible_collections.local_llm.ops.plugins.module_utils._chance import chanc
 FALSE_ALARM = 0.005
 # One failed request proves nothing, however few are allowed.
 LEAST_BAD = 2
-# Fewer requests of the others excuse nobody.
-LEAST_OTHERS = 10
+# Fewer requests of the others excuse nobody, and fewer failed ones than LEAST_BAD neither.
+LEAST_OTHERS = 50
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the counts say. word: none, within, few, like_others or fail. chance: of so many bad requests, if asked."""
+    """What the counts say. word: none, within, few, like_others, few_others or fail.
+
+    few: chance explains them. few_others: chance does not, but the counts of the others might. chance: of so many bad
+    requests, if asked.
+    """
 
     word: str
     rule: str
@@ -51,8 +56,8 @@ class Judged:
 
     @property
     def status(self) -> str:
-        """Return the status of a reason in a verdict."""
-        return "fail" if self.word == "fail" else "pass"
+        """Return the status of a reason in a verdict, when nothing more is to come."""
+        return {"fail": "fail", "few_others": "inconclusive"}.get(self.word, "pass")
 
 
 def allowed_chance(look: int) -> float:
@@ -68,7 +73,7 @@ def judge_errors(server: Counts, others: Counts, limit_percent: float, rare: flo
         return Judged("none", told, None)
     if server.share <= limit:
         return Judged("within", told, None)
-    compared = others.bad > 0 and others.all >= LEAST_OTHERS
+    compared = others.bad >= LEAST_BAD and others.all >= LEAST_OTHERS
     if compared:
         told += f"; at the others {others.bad} of {others.all} failed"
     chance = chance_of(server.bad, server.all, limit)
@@ -77,7 +82,7 @@ def judge_errors(server: Counts, others: Counts, limit_percent: float, rare: flo
     if server.bad < LEAST_BAD or chance >= rare:
         return Judged("few", f"{told}: too few to tell it from chance", chance)
     if alike >= rare and server.share > others.share:
-        return Judged("few", f"{told}{seen}: too few to tell it from the others", alike)
+        return Judged("few_others", f"{told}{seen}: too few to tell it from the others", alike)
     if alike >= rare:
         return Judged("like_others", f"{told}: no worse than the others", alike)
     return Judged("fail", told + seen, max(chance, alike))

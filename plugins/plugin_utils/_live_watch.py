@@ -295,7 +295,7 @@ def _share(
 ) -> dict[str, Any]:
     counts = Counts(round(total), round(bad))
     judged = judge_errors(counts, others, limit_percent, RARE)
-    if judged.word in ("few", "like_others"):
+    if judged.word in ("few", "like_others", "few_others"):
         notes.append(f"{measure}: {judged.rule}")
     return _reason(measure, counts.share, limit_percent / 100, judged.rule, judged.status)
 

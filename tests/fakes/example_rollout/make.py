@@ -126,9 +126,12 @@ class Rollout:
         self.tell("admitted", host, after=0.5, evidence={"share_percent": 10})
         for requests, failed in turns:
             rows = {server: (10, requests, failed), "gpu9-chat": (100, 9 * requests, 0)}
-            servers = [{"server": name, "share_percent": row[0]} for name, row in rows.items()]
+            servers = [
+                {"server": name, "share_percent": row[0], "operational_state": "up"} for name, row in rows.items()
+            ]
             deltas = [
-                {"server": name, "requests": row[1], "http_5xx": row[2], "errors": 0} for name, row in rows.items()
+                {"server": name, "requests": row[1], "http_5xx": row[2], "errors": 0, "retries": 0}
+                for name, row in rows.items()
             ]
             seen.append([{"servers": servers, "deltas": deltas}])
             found = judge_turns(seen, server, 1.0, 10, 5)

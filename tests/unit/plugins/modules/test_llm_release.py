@@ -52,6 +52,7 @@ def test_the_way_of_a_release_through_the_module(host: FakeHost, capsys: pytest.
     assert found["current"] == staged["release_id"]
     assert found["current_description"]["engine_version"] == "v1"
     assert (found["active_state"], found["problem"]) == ("active", None)
+    assert (found["invocation"], found["restarts"]) == ("x", 0)
     assert release(capsys, "absent")["changed"]
     assert call(llm_release_info, capsys)["instances"] == []
 

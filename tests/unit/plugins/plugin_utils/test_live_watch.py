@@ -227,6 +227,13 @@ def test_errors_that_the_others_have_too_are_not_blamed_on_the_release() -> None
     assert judge_live(what(), answers, STARTED, ENDED, 45, Counts(400, 1))["verdict"]["verdict"] == "fail"
 
 
+def test_errors_that_the_others_might_explain_or_not_are_no_pass() -> None:
+    answers = {**good(), "answers": [gateway("2xx", 10), gateway("5xx", 1)]}
+    result = judge_live(what(), answers, STARTED, ENDED, 45, Counts(400, 28))
+    assert result["verdict"]["verdict"] == "inconclusive", result
+    assert any("too few to tell it from the others" in note for note in result["notes"])
+
+
 def test_an_engine_whose_newest_scrape_failed_is_no_data() -> None:
     up = Series({}, (*((at, 1.0) for at in TIMES[:-1]), (TIMES[-1], 0.0)))
     result = judged({**good(), "up": [up]})

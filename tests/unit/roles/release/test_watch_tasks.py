@@ -109,13 +109,14 @@ def test_prometheus_is_told_what_the_gateways_counted_of_this_server_and_of_the_
     )
     (tmp_path / "watch_prometheus.yml").write_text(text, encoding="utf-8")
     (tmp_path / "hold_verdict.yml").write_text("[]", encoding="utf-8")
-    counted = {"figures": {"requests": 41, "others_requests": 360, "others_failed": 3}}
+    counted = {"figures": {"requests": 41, "others_requests": 360, "others_failed": 5, "others_retries": 2}}
     begin = {"ansible.builtin.include_tasks": "watch_prometheus.yml", "vars": {"_release_live_phase": "begin"}}
     keep = {"ansible.builtin.set_fact": {"_release_live_errors": counted}}
     judge = {**begin, "vars": {"_release_live_phase": "judge"}}
     run(
         tmp_path, [begin, keep, judge], _release_instance={"name": "chat", "to": "a1b2c3d4e5f6"},
-        _release_prometheus_url="http://mon1:9090", _release_prometheus_headers={}, _release_prometheus_ca_path="",
+        _release_prometheus_url="http://mon1:9090", _release_prometheus_user="", _release_prometheus_password="",
+        _release_prometheus_headers={}, _release_prometheus_ca_path="",
         _release_prometheus_wait_seconds=1, _release_gateways=["gw1"], _release_rule_instance={},
     )  # fmt: skip
     first, second = (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
@@ -139,6 +140,28 @@ def test_prometheus_is_asked_before_the_server_is_let_in_and_after_the_watch() -
     order = names(load("watch_small_share.yml")[0]["block"])
     places = [place for place, name in enumerate(order) if name == "watch_prometheus.yml"]
     assert places[0] < order.index("gateway.yml") < order.index("watch_live.yml") < places[1]
+
+
+def test_the_run_of_the_service_is_noted_before_a_client_can_reach_it() -> None:
+    block = load("watch_small_share.yml")[0]["block"]
+    (noted,) = [task for task in block if task.get("register") == "_release_service_before"]
+    assert noted["local_llm.ops.llm_release_info"] == {"instance": "{{ _release_instance.name }}"}
+    assert block.index(noted) < names(block).index("gateway.yml")
+
+
+def test_what_was_said_of_an_instance_is_forgotten_before_the_next_one(tmp_path: Path) -> None:
+    (forgets,) = [task for task in load("roll_instance.yml") if task["name"].startswith("Forget the rounds")]
+    words = next(task for task in load("roll_host.yml")[1]["rescue"] if "vars" in task)["vars"]
+    tasks: list[dict[str, Any]] = []
+    for word in ("_release_verdict", "_release_contract", "_release_live_errors", "_release_live"):
+        said_before = {"ansible.builtin.set_fact": {word: said("inconclusive")}}
+        kept = {
+            "ansible.builtin.copy": {"content": "{{ _release_word }}", "dest": str(tmp_path / word), "mode": "0600"}
+        }
+        tasks += [said_before, forgets, {**kept, "vars": words}]
+    run(tmp_path, tasks)
+    for word in ("_release_verdict", "_release_contract", "_release_live_errors", "_release_live"):
+        assert (tmp_path / word).read_text(encoding="utf-8") == "", word
 
 
 def test_a_silence_is_set_before_the_restart_prolonged_and_ended_on_every_way_out() -> None:
