@@ -18,7 +18,8 @@ import yaml
 COLLECTIONS = next(path for path in sys.path if (Path(path) / "ansible_collections" / "local_llm" / "ops").is_dir())
 ROLE = Path(__file__).resolve().parents[4] / "roles" / "_release"
 MODULES = ("llm_release_info", "llm_release", "llm_quality", "gateway_info", "gateway_backend")
-# Writes down its name and some of its options, and answers what the test has for "<name>", or "<name> <instance>".
+# Writes down its name and some of its options, and answers what the test has for that line, else for "<name>
+# <instance>", else for "<name>".
 MODULE = """#!/usr/bin/python
 # WANT_JSON
 import json, sys
@@ -26,9 +27,11 @@ options = json.load(open(sys.argv[1]))
 subject = str(options.get("instance") or options.get("server") or "")
 with open({log!r}, "a") as log:
     words = [{name!r}, subject, options.get("state"), options.get("lease_seconds") and "lease"]
-    log.write(" ".join(str(word) for word in words if word) + "\\n")
+    line = " ".join(str(word) for word in words if word)
+    log.write(line + "\\n")
 answers = json.load(open({answers!r}))
-print(json.dumps(answers.get({name!r} + " " + subject) or answers.get({name!r}) or {{"changed": True}}))
+known = [answers[key] for key in (line, {name!r} + " " + subject, {name!r}) if key in answers]
+print(json.dumps((known + [{{"changed": True}}])[0]))
 """
 DESCRIPTION = {"engine": "llamacpp", "engine_version": "0.7.0", "model": "tiny"}
 GARBAGE = {"failed": True, "msg": "nothing was recorded: count: the answer ends in endless repetition"}
@@ -156,6 +159,33 @@ def test_a_try_that_fails_notes_how_it_was_before(tmp_path: Path, found: str) ->
     code, _output, calls = install(tmp_path, ("chat",), answers, ("chat",))
     assert code != 0 and calls[-1] == "gateway_backend gpu1-chat drain"
     assert (tmp_path / "left_out").read_text(encoding="utf-8") == f"{found}\n"
+
+
+def test_it_is_noted_how_it_was_before_the_failed_try_takes_it_out(tmp_path: Path) -> None:
+    answers = {
+        "llm_quality chat": GARBAGE, "llm_release_info chat": {"instances": [left("verifying", armed=True)]},
+        "gateway_backend gpu1-chat drain": {"failed": True, "msg": "no socket"},
+    }  # fmt: skip
+    code, output, _calls = install(tmp_path, ("chat",), answers, ("chat",))
+    assert code != 0 and "no socket" in output
+    assert (tmp_path / "left_out").read_text(encoding="utf-8") == "ready\n"
+
+
+def test_a_note_that_cannot_be_written_keeps_nothing_from_being_left_out(tmp_path: Path) -> None:
+    (tmp_path / "left_out").mkdir()
+    (tmp_path / "left_out" / "file").touch()
+    answers = {"llm_quality chat": GARBAGE, "llm_release_info chat": {"instances": [left("verifying", armed=True)]}}
+    code, _output, calls = install(tmp_path, ("chat",), answers, ("chat",))
+    assert code != 0 and calls[-1] == "gateway_backend gpu1-chat drain"
+
+
+@pytest.mark.parametrize("file", ["start_instance.yml", "stop_instance.yml"])
+def test_start_and_stop_forget_what_a_failed_try_has_noted(file: str) -> None:
+    tasks = yaml.safe_load((ROLE / "tasks" / file).read_text(encoding="utf-8"))
+    (forget,) = [task for task in tasks if task["name"].startswith("Forget")]
+    # start: once clients are let in; stop: before anything else, as a person wants it out.
+    assert tasks.index(forget) == (len(tasks) - 1 if file.startswith("start") else 0)
+    assert forget["ansible.builtin.file"] == {"path": "{{ _release_left_out_path }}", "state": "absent"}
 
 
 def test_what_is_confirmed_is_not_taken_back_because_a_gateway_is_away(tmp_path: Path) -> None:
