@@ -45,7 +45,9 @@ options:
         facts from before it. What the host did not have then, such as a module for the newest kernel, only warns.
     type: dict
   baseline:
-    description: File on the controller that M(local_llm.ops.gpu_benchmark_verdict) wrote of this host. Not looked at without O(version).
+    description:
+      - File on the controller that M(local_llm.ops.gpu_benchmark_verdict) wrote of this host. Without O(version) it is
+        not looked at.
     type: path
   benchmark:
     description: Report of M(local_llm.ops.gpu_benchmark), taken just now.

@@ -28,8 +28,8 @@ KIND = "driver"
 SOURCE = "driver"
 # Stands where a release rollout has the name of an instance; no instance can be called so.
 NAME = "nvidia_driver"
-# A transaction in one of these states has changed nothing yet; one in the next is on its way back. Packages that are back
-# are not the end of it: the host must be proven and let in, and then the transaction is closed.
+# A transaction in one of these states has changed nothing yet; one in the next is on its way back. Packages that are
+# back are not the end of it: the host must be proven and let in, and then the transaction is closed.
 NOT_BEGUN = ("planned", "downloaded")
 BACKWARD = ("rolling_back", "rolled_back", "failed")
 CONSENT = "nvidia_driver_reboot"
