@@ -219,6 +219,8 @@ def _entry(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
     ends = [(transaction or {}).get("from"), (transaction or {}).get("to")]
     # Of a branch both may be; then the way is forward.
     meant_back = matches(ends[0], wanted) and not matches(ends[1], wanted)
+    # Nothing was changed, and nothing is to be changed: what is left to do is to let the host in.
+    meant_back |= left and not plan["changes"] and not plan["refusals"]
     if transaction and (meant_back or transaction.get("state") not in NOT_BEGUN):
         noted = transaction.get("plan") or {}
         back = transaction["state"] in BACKWARD or meant_back

@@ -112,7 +112,7 @@ def driver_back_markdown(plan: Mapping[str, Any]) -> str:
         "",
         "    ansible-playbook local_llm.ops.driver",
         "",
-        "The old packages stay in `/var/lib/local_llm/driver/cache` on the host. Last batch first:",
+        "A source of the host must still have the old packages then. Last batch first:",
         "",
         *markdown_table(
             ("host", "leaves", "goes back to"),

@@ -230,6 +230,16 @@ def test_what_a_run_that_died_before_its_change_had_drained_is_let_in_again(
     assert [item["check"] for item in plan["findings"]] == []
 
 
+def test_a_host_that_was_left_drained_is_let_in_also_when_nothing_is_to_change() -> None:
+    """The branch is wanted, and its newest version is gone from the archive: the host runs what there is."""
+    settled = driver_plan(changes=False, install={}, **{"from": OLD, "to": OLD})
+    known = host(state="drain", facts=facts(transaction("downloaded")), plan=settled, wanted="535")
+    entry = fleet(gpu1=known, gpu2=host("gpu2"))["hosts"]["gpu1"][NAME]
+    assert (entry["action"], entry["way"], entry["meant_back"], entry["to"]) == ("resume", "back", True, OLD)
+    known = host(facts=facts(transaction("downloaded")), plan=settled, wanted="535")
+    assert fleet(gpu1=known)["hosts"]["gpu1"][NAME]["action"] == "none"
+
+
 def holding(**values: Any) -> dict[str, Any]:
     return driver_plan(install={}, downtime_seconds={"expected": 0, "why": "nothing"}, **{"from": NEW}, **values)
 

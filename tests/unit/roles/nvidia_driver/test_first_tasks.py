@@ -31,7 +31,7 @@ def run(
     answers: dict[str, Any] | None = None,
     transaction: dict[str, Any] | None = None,
     planned: dict[str, Any] | None = None,
-    **plan: Any,
+    plan: dict[str, Any] | None = None,
 ) -> tuple[int, str, list[str]]:
     driver_plan = {
         "from": None,
@@ -40,7 +40,7 @@ def run(
         "refusals": [],
         "reboot": "not_needed",
         "hold": ["a"],
-        **plan,
+        **(plan or {}),
     }
     variables = {
         **defaults_of("nvidia_driver"),
@@ -70,14 +70,14 @@ def run(
 
 
 def test_a_driver_that_runs_is_held_also_under_instances_that_serve(tmp_path: Path) -> None:
-    code, output, calls = run(tmp_path, {"llm_release_info": SERVING}, planned={"only_holds": True}, **{"from": NEW})
+    code, output, calls = run(tmp_path, {"llm_release_info": SERVING}, planned={"only_holds": True}, plan={"from": NEW})
     assert code == 0, output
     states = ["downloaded", "stopped", "installed", "loaded", "held", "committed"]
     assert calls == ["llm_release_info", *(f"gpu_driver {state}" for state in states)]
 
 
 def test_a_driver_that_must_change_is_left_alone_and_what_differs_is_told(tmp_path: Path) -> None:
-    code, output, calls = run(tmp_path, **{"from": "535.247.01"})
+    code, output, calls = run(tmp_path, plan={"from": "535.247.01"})
     assert (code, calls) == (0, ["llm_release_info"]), output
     assert "runs driver 535.247.01. To come to what the inventory wants: this differs" in " ".join(output.split())
 
