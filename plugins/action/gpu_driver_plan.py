@@ -14,6 +14,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._findings import fin
 from ansible_collections.local_llm.ops.plugins.plugin_utils._action import ControllerAction
 from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_facts import DriverFactsError, load_driver_facts
 from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan import plan_driver
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan_holds import only_holds
 from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan_text import plan_line
 from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan_wanted import WantedError
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plain import plain
@@ -43,7 +44,13 @@ class ActionModule(ControllerAction):
         refusals = " ".join(finding_line(entry) for entry in plan["refusals"])
         if refusals and arguments["fail"]:
             raise AnsibleActionFail(f"gpu_driver_plan: {refusals}")
-        answer = {"changed": False, "driver_plan": plan, "refused": bool(refusals), "msg": refusals or plan_line(plan)}
+        answer = {
+            "changed": False,
+            "driver_plan": plan,
+            "only_holds": only_holds(plan, facts["loaded_version"]),
+            "refused": bool(refusals),
+            "msg": refusals or plan_line(plan),
+        }
         if plan["warnings"]:
             answer["warnings"] = [f"gpu_driver_plan: {finding_line(entry)}" for entry in plan["warnings"]]
         return answer

@@ -24,6 +24,7 @@ class ActionModule(ControllerAction):
         "facts": {"type": "dict", "required": True},
         "version": {"type": "str"},
         "gpu_count": {"type": "int"},
+        "before": {"type": "dict"},
         "baseline": {"type": "path"},
         "benchmark": {"type": "dict"},
         "fail": {"type": "bool", "default": True},
@@ -32,8 +33,10 @@ class ActionModule(ControllerAction):
     def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the findings and whether all is well."""
         version = plain(arguments["version"]) or None
-        findings = driver_findings(plain(arguments["facts"]), version, arguments["gpu_count"])
-        if arguments["baseline"]:
+        before = plain(arguments["before"] or {})
+        findings = driver_findings(plain(arguments["facts"]), version, arguments["gpu_count"], before)
+        # A host that shall have no driver has nothing to measure.
+        if arguments["baseline"] and version:
             findings += benchmark_findings(_baseline(arguments["baseline"]), plain(arguments["benchmark"]))
         bad = failures(findings)
         message = " ".join(finding_line(item) for item in bad) or f"driver {version or 'gone'}, verified"

@@ -99,6 +99,10 @@ driver_plan:
     install: {nvidia-kernel-dkms: 535.261.03-1}
     reboot: maybe
     refusals: []
+only_holds:
+  description: Whether the wanted driver runs already and packages of it only are to be held. Nothing stops for that.
+  returned: success
+  type: bool
 refused:
   description: Whether something forbids to carry the plan out.
   returned: success

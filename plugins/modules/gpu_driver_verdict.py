@@ -39,8 +39,15 @@ options:
   gpu_count:
     description: GPUs that the host had before.
     type: int
+  before:
+    description:
+      - On the way back from a change, C(loaded_version), C(library_version) and C(module_on_disk_version) of the driver
+        facts from before it. What the host did not have then, such as a module for the newest kernel, only warns.
+    type: dict
   baseline:
-    description: File on the controller that M(local_llm.ops.gpu_benchmark_verdict) wrote of this host.
+    description:
+      - File on the controller that M(local_llm.ops.gpu_benchmark_verdict) wrote of this host. Without O(version) it is
+        not looked at.
     type: path
   benchmark:
     description: Report of M(local_llm.ops.gpu_benchmark), taken just now.

@@ -11,8 +11,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver import _shapes
 from ansible_collections.local_llm.ops.plugins.module_utils._driver._families import (
-    driver_version,
-    in_family,
+    belongs,
     installed_version,
 )
 from ansible_collections.local_llm.ops.plugins.plugin_utils import _driver_plan_refusals as refuse
@@ -75,7 +74,7 @@ def _plan(
     changes = plan_changes(choice, extras, stock)
     _pinning_packages(stock, wish, choice, changes)
     after = _after(stock, changes)
-    hold = sorted(name for name in after if _is_ours(name, after[name], choice.version))
+    hold = sorted(name for name in after if belongs(name, after[name], choice.version))
     packages_change = bool(changes.install or changes.remove)
     loaded = facts["loaded_version"]
     flavour_differs = facts["loaded_flavour"] not in (None, choice.modules)
@@ -174,10 +173,6 @@ def _after(stock: Stock, changes: Changes) -> dict[str, str]:
     return {**kept, **changes.install}
 
 
-def _is_ours(name: str, version: str, driver: str) -> bool:
-    return in_family(name) or driver_version(version) == driver
-
-
 def _persistenced_runs(facts: Mapping[str, Any], wish: Wanted, after: Mapping[str, str]) -> bool:
     if wish.persistenced == "no":
         return False
@@ -191,7 +186,7 @@ def _plan_to_keep(facts: Mapping[str, Any], wish: Wanted) -> dict[str, Any]:
     stock = Stock(facts["packages"], {}, ())
     versions = stock.installed()
     version = installed_version(facts["packages"])
-    hold = sorted(versions)
+    hold = sorted(name for name, one in versions.items() if belongs(name, one, version))
     refused = [*refuse.broken_packages(facts)]
     pin: list[dict[str, str]] = []
     if version is not None and facts["package_manager"] == "apt":
@@ -203,7 +198,7 @@ def _plan_to_keep(facts: Mapping[str, Any], wish: Wanted) -> dict[str, Any]:
             facts, Modules(facts["loaded_flavour"] or "", "nvidia_driver_source is none: only held", False), refused
         ),
         "modules": facts["loaded_flavour"],
-        "changes": any(not item["held"] for name, item in facts["packages"].items() if name in versions),
+        "changes": any(not item["held"] for name, item in facts["packages"].items() if name in hold),
         "to": version,
         "hold": hold,
         "pin": pin,

@@ -54,7 +54,8 @@ def units(
 ) -> tuple[list[str], list[str]]:
     """Return the units to stop and those to start afterwards, in order.
 
-    Whoever holds a GPU stops, if a service; a person's session is nobody's to stop. What was stopped starts again.
+    Whoever holds a GPU stops, if a service; a person's session is nobody's to stop. What was stopped starts again, but
+    for instances: they start once the driver is proven, and whoever proves it starts them.
     """
     services = facts["services"]
     holders = sorted({str(one["unit"]) for one in facts["holders"] or [] if _is_service(one["unit"])})
@@ -69,7 +70,7 @@ def units(
         fabric = name == "nvidia-fabricmanager" and any(one.startswith(_FABRIC) for one in installed_after)
         if wanted or fabric or services[name] == "active":
             start.append(f"{name}.service")
-    return stop, [*start, *reversed(sorted(others, key=_model_server_first))]
+    return stop, [*start, *sorted((unit for unit in others if not unit.startswith(_INSTANCES)), reverse=True)]
 
 
 def downtime(facts: Mapping[str, Any], choice: Choice, reboot: str, estimates: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def downtime(facts: Mapping[str, Any], choice: Choice, reboot: str, estimates: M
     return {"expected": sum(seconds for _name, seconds in parts), "why": why}
 
 
+_INSTANCES = "local-llm@"
 _FABRIC = ("nvidia-fabricmanager", "nvidia-fabric-manager")
 
 
@@ -97,4 +99,4 @@ def _is_service(unit: str | None) -> bool:
 
 
 def _model_server_first(unit: str) -> tuple[bool, str]:
-    return not unit.startswith("local-llm@"), unit
+    return not unit.startswith(_INSTANCES), unit

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding
 from ansible_collections.local_llm.ops.plugins.plugin_utils._batches import batches, order_hosts
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan_holds import only_holds
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan import canary_findings, pool_findings, serial_findings
 from ansible_collections.local_llm.ops.plugins.plugin_utils._plan_capacity import (
     capacity_findings,
@@ -27,10 +28,10 @@ KIND = "driver"
 SOURCE = "driver"
 # Stands where a release rollout has the name of an instance; no instance can be called so.
 NAME = "nvidia_driver"
-# A transaction in one of these states is over, in one of the next it has changed nothing yet; any other one goes on.
-ENDED = ("committed", "rolled_back")
+# A transaction in one of these states has changed nothing yet; one in the next is on its way back. Packages that are
+# back are not the end of it: the host must be proven and let in, and then the transaction is closed.
 NOT_BEGUN = ("planned", "downloaded")
-BACKWARD = ("rolling_back", "failed")
+BACKWARD = ("rolling_back", "rolled_back", "failed")
 CONSENT = "nvidia_driver_reboot"
 
 
@@ -53,7 +54,7 @@ def build_driver_rollout(
     order. The plan's "services" are the instances that the hosts serve, in the shape of the entries of a release plan.
     """
     entries = {host: _entry(host, known) for host, known in hosts.items()}
-    services = {host: _services(known, entries[host]["action"] != "none") for host, known in hosts.items()}
+    services = {host: _services(known, leaves_service(entries[host])) for host, known in hosts.items()}
     changing = [host for host, entry in entries.items() if entry["action"] != "none"]
     findings = [item for host, known in hosts.items() for item in _host_findings(host, known, entries[host])]
     findings += canary_findings(canary, list(hosts), changing) + serial_findings(serial)
@@ -79,6 +80,16 @@ def build_driver_rollout(
         "carried": [],
         "findings": findings,
     }
+
+
+def leaves_service(entry: Mapping[str, Any]) -> bool:
+    """Tell whether a host must be drained for what it does: not where packages are only held."""
+    return entry["action"] != "none" and not entry["only_holds"]
+
+
+def ended(transaction: Mapping[str, Any]) -> bool:
+    """Tell whether a transaction is over: the new driver is committed, or the old one proven and the host let in."""
+    return transaction.get("state") == "committed" or bool(transaction.get("closed"))
 
 
 def servers_of(
@@ -114,8 +125,11 @@ def work_of(known: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
     """
     noted = (_unfinished(known) or {}).get("plan") or {}
     plan = noted if entry["action"] == "resume" and noted else known["plan"]
+    keys = ("loaded_version", "library_version", "module_on_disk_version")
     return {
         **plan,
+        # What the way back is measured by.
+        "before": noted.get("before", {}) if noted else {key: known["facts"].get(key) for key in keys},
         "servers": list(noted.get("servers", known["servers"])),
         "serving": list(noted.get("serving", known["serving"])),
         "gpu_count": noted.get("gpu_count", len(known["facts"]["gpus"])),
@@ -138,16 +152,16 @@ def driver_answer(answer: Any) -> Any:
     if not isinstance(facts, Mapping) or not facts:
         return answer
     transaction = facts.get("transaction") or {}
-    ended = transaction.get("state") in ENDED
+    over = ended(transaction)
     return {
         "instances": [
             {
                 "instance": NAME,
                 "current": running_version(facts),
-                "armed": None if ended or not transaction else {"id": transaction.get("id")},
+                "armed": None if over or not transaction else {"id": transaction.get("id")},
                 "active_state": "active" if facts.get("loaded_version") else "not loaded",
-                "instance_state": {"state": "healthy" if ended else str(transaction.get("state"))},
-                "evidence": {"verdict": "pass"} if ended else None,
+                "instance_state": {"state": "healthy" if over else str(transaction.get("state"))},
+                "evidence": {"verdict": "pass"} if over else None,
             }
         ]
     }
@@ -164,11 +178,23 @@ def running_version(facts: Mapping[str, Any]) -> str | None:
 
 def _unfinished(known: Mapping[str, Any]) -> Mapping[str, Any] | None:
     transaction = known["facts"].get("transaction")
-    return transaction if transaction and transaction.get("state") not in ENDED else None
+    return transaction if transaction and not ended(transaction) else None
+
+
+def _was_left_drained(known: Mapping[str, Any]) -> bool:
+    """Tell whether a run that died took the host out of service, and then changed nothing."""
+    transaction = _unfinished(known)
+    if transaction is None or transaction.get("state") not in NOT_BEGUN:
+        return False
+    noted = transaction.get("plan") or {}
+    now = {(one["gateway"], one["server"]): one for one in known["servers"]}
+    places = ((now.get((one["gateway"], one["server"])), one) for one in noted.get("servers") or ())
+    moved = any(here and here["state"] != one["state"] for here, one in places)
+    return moved or not set(noted.get("serving") or ()) <= set(known["serving"])
 
 
 def _entry(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
-    plan, transaction = known["plan"], _unfinished(known)
+    plan, transaction, left = known["plan"], _unfinished(known), _was_left_drained(known)
     entry = {
         "pool": ", ".join(sorted({str(item["pool"]) for item in known["instances"]})) or "-",
         "slo_tier": None,
@@ -184,10 +210,17 @@ def _entry(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
         "packages": _packages(plan, known["facts"]),
         "changes": [],
         "carried": False,
+        "only_holds": only_holds(plan, known["facts"].get("loaded_version")),
+        "restore": False,
         "share_limit_percent": 100,
         "gateway_before": "ready" if any(server["state"] == "ready" for server in known["servers"]) else None,
     }
-    meant_back = bool(transaction) and matches((transaction or {}).get("from"), known["wanted"].get("version"))
+    wanted = known["wanted"].get("version")
+    ends = [(transaction or {}).get("from"), (transaction or {}).get("to")]
+    # Of a branch both may be; then the way is forward.
+    meant_back = matches(ends[0], wanted) and not matches(ends[1], wanted)
+    # Nothing was changed, and nothing is to be changed: what is left to do is to let the host in.
+    meant_back |= left and not plan["changes"] and not plan["refusals"]
     if transaction and (meant_back or transaction.get("state") not in NOT_BEGUN):
         noted = transaction.get("plan") or {}
         back = transaction["state"] in BACKWARD or meant_back
@@ -199,12 +232,16 @@ def _entry(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
         reason = f"goes on where it stopped: {transaction['state']}{', on the way back' if back else ''}"
         way = "back" if back else "forward"
         entry.update(more, action="resume", way=way, meant_back=meant_back, reason=reason)
-        ends = [transaction.get("from"), transaction.get("to")]
+        entry["only_holds"] = bool(noted) and only_holds(noted, known["facts"].get("loaded_version"))
+        if transaction["state"] == "rolled_back":
+            entry.update(reboot="not_needed", reboot_reason="the old packages and modules are back already")
         entry["from"], entry["to"] = reversed(ends) if meant_back else ends
         entry["packages"] = _packages(noted, known["facts"]) if noted else entry["packages"]
+    elif entry["only_holds"]:
+        entry.update(action="hold", reason=f"{plan['to']} runs already; packages of it are not held", restore=left)
     elif plan["changes"]:
         action = "upgrade" if plan["from"] else "install"
-        entry.update(action=action, reason=f"{plan['from'] or 'no driver'} -> {plan['to']}")
+        entry.update(action=action, reason=f"{plan['from'] or 'no driver'} -> {plan['to']}", restore=left)
     else:
         entry.update(action="none", reason="runs it already")
     entry["changes"] = [{"key": item["package"], "from": item["from"], "to": item["to"]} for item in entry["packages"]]
@@ -241,7 +278,9 @@ def _host_findings(host: str, known: Mapping[str, Any], entry: Mapping[str, Any]
     told = [{**item, "subject": f"{host}: {item['subject']}"} for item in refused]
     if entry["action"] != "none":
         told += [{**item, "subject": f"{host}: {item['subject']}"} for item in plan.get("warnings") or ()]
-        told += _consent(host, known["wanted"], entry) + _left_drained(host, known)
+        told += _consent(host, known["wanted"], entry)
+        # What a run that died had drained comes back as it was before that run.
+        told += [] if entry["restore"] else _left_drained(host, known)
     return told
 
 

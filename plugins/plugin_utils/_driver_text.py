@@ -73,7 +73,9 @@ def driver_text(plan: Mapping[str, Any]) -> str:
 def driver_summary_line(plan: Mapping[str, Any]) -> str:
     """Return the plan in one line."""
     entries = [host[NAME] for host in plan["hosts"].values()]
-    counts = {name: sum(entry["action"] == name for entry in entries) for name in ("upgrade", "install", "resume")}
+    counts = {
+        name: sum(entry["action"] == name for entry in entries) for name in ("upgrade", "install", "hold", "resume")
+    }
     words = [f"{number} to {name}" for name, number in counts.items() if number]
     if not words:
         return f"nothing to change on {_plural(len(entries), 'host', 'hosts')}"
@@ -110,7 +112,7 @@ def driver_back_markdown(plan: Mapping[str, Any]) -> str:
         "",
         "    ansible-playbook local_llm.ops.driver",
         "",
-        "The old packages stay in `/var/lib/local_llm/driver/cache` on the host. Last batch first:",
+        "A source of the host must still have the old packages then. Last batch first:",
         "",
         *markdown_table(
             ("host", "leaves", "goes back to"),

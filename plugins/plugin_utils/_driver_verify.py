@@ -16,8 +16,14 @@ SOURCE = "driver"
 SLOWER_WARNS, SLOWER_FAILS = 0.95, 0.90
 
 
-def driver_findings(facts: Mapping[str, Any], wanted: str | None, gpu_count: int | None) -> list[dict[str, Any]]:
-    """Return what the driver facts of a host say about the version that it shall run now. None: no driver at all."""
+def driver_findings(
+    facts: Mapping[str, Any], wanted: str | None, gpu_count: int | None, before: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return what the driver facts of a host say about the version that it shall run now. None: no driver at all.
+
+    before: {"loaded_version", "library_version", "module_on_disk_version"} of the facts from before a change, on the
+    way back from it. What the host did not have then is not demanded now.
+    """
     disk = facts.get("module_on_disk_version") or {}
     running, newest = facts.get("kernel_running"), facts.get("kernel_newest")
     seen = {
@@ -27,7 +33,14 @@ def driver_findings(facts: Mapping[str, Any], wanted: str | None, gpu_count: int
     }
     if newest != running:
         seen[f"module on disk for the newest kernel {newest}"] = disk.get(newest)
-    found = [_version(subject, version, wanted) for subject, version in seen.items()]
+    had = before or {}
+    disk_before = had.get("module_on_disk_version") or {}
+    # In the order of what is seen. Without facts from before all is demanded.
+    earlier = [had.get("loaded_version"), disk_before.get(running), had.get("library_version"), disk_before.get(newest)]
+    found = [
+        _not_demanded(subject, version) if before and then != wanted != version else _version(subject, version, wanted)
+        for (subject, version), then in zip(seen.items(), earlier, strict=False)
+    ]
     found.append(_unfinished(facts))
     if gpu_count is not None:
         found.append(_gpu_count(len(facts.get("gpus") or ()), gpu_count))
@@ -71,6 +84,18 @@ def _version(subject: str, version: Any, wanted: str | None) -> dict[str, Any]:
         observed=version or "none",
         expected=wanted or "none",
         action=action,
+        source=SOURCE,
+    )
+
+
+def _not_demanded(subject: str, version: Any) -> dict[str, Any]:
+    return finding(
+        "driver_version",
+        "warn",
+        subject,
+        observed=version or "none",
+        expected="what it was before, and it was not the host's driver then either",
+        action="Look at `dkms status` before the next boot.",
         source=SOURCE,
     )
 

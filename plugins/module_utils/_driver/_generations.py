@@ -5,7 +5,9 @@
 """Which generation a GPU is of, by its PCI device id: known before any driver is there. Pure.
 
 Source: the names of chips in the PCI ID repository (https://pci-ids.ucw.cz, list of 2026-08-22). NVIDIA gives each chip
-a range of ids of its own, so a card that the list does not know yet is told by its neighbours.
+a range of ids of its own, so a card that the list does not know yet is told by its neighbours. Which of GH100 are of a
+GH200: the names of device ids in NVIDIA's gpu-admin-tools (https://github.com/NVIDIA/gpu-admin-tools). They are a
+generation of their own, since other modules serve them.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ RANGES = (
     (0x2080, 0x20FF, "ampere"),  # GA100
     (0x2182, 0x21FF, "turing"),  # TU116
     (0x2200, 0x227F, "ampere"),  # GA102
-    (0x2302, 0x23FF, "hopper"),  # GH100
+    (0x2302, 0x2341, "hopper"),  # GH100
+    (0x2342, 0x2348, "grace_hopper"),  # GH100 of the GH200, beside a Grace CPU
+    (0x2349, 0x23FF, "hopper"),  # GH100
     (0x2414, 0x25FF, "ampere"),  # GA103, GA104, GA106, GA107
     (0x2681, 0x28FF, "ada"),  # AD102, AD103, AD104, AD106, AD107
     (0x2900, 0x2F7F, "blackwell"),  # GB100, GB102, GB202, GB203, GB205, GB206, GB207

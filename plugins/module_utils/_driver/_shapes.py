@@ -30,7 +30,7 @@ PACKAGE_MANAGERS = ("apt", "dnf", "none")
 ORIGINS = ("debian", "ubuntu", "rhel", "nvidia", "local", "unknown")
 SECURE_BOOT = ("on", "off", "unknown")
 FLAVOURS = ("open", "proprietary")
-GENERATIONS = ("maxwell", "pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell")
+GENERATIONS = ("maxwell", "pascal", "volta", "turing", "ampere", "ada", "hopper", "grace_hopper", "blackwell")
 
 # gpu_driver_plan writes them, gpu_driver works by them.
 PLAN_KEYS = (

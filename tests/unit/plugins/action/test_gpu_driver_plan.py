@@ -68,3 +68,7 @@ def test_the_documented_options_are_those_of_the_action() -> None:
     for name, option in ActionModule.ARGUMENTS.items():
         assert documented[name]["type"] == option["type"]
         assert documented[name].get("default") == option.get("default")
+
+
+def test_it_tells_whether_packages_are_only_held() -> None:
+    assert run(driver_facts=host(available=DEBIAN_OFFER), wanted=wanted())["only_holds"] is False

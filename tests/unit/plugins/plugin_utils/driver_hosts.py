@@ -10,7 +10,7 @@ from typing import Any
 
 DEVICES = {
     "maxwell": "17f1", "pascal": "15f8", "volta": "1db6", "turing": "1eb8", "ampere": "20b2", "ada": "26b9",
-    "hopper": "2330", "blackwell": "2bb5", "unknown": "4000",
+    "hopper": "2330", "grace_hopper": "2342", "blackwell": "2bb5", "unknown": "4000",
 }  # fmt: skip
 RUNNING, NEWEST = "6.1.0-35", "6.1.0-37"
 

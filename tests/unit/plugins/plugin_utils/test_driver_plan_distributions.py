@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_facts import load_driver_facts
 from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan import plan_driver
+from ansible_collections.local_llm.ops.plugins.plugin_utils._driver_plan_holds import only_holds
 from ansible_collections.local_llm.ops.tests.unit.plugins.plugin_utils.driver_hosts import (
     DEBIAN,
     DEBIAN_OFFER,
@@ -152,6 +153,36 @@ def test_a_host_that_is_there_already_has_nothing_to_do(
     assert again["hold"] == first["hold"] and again["pin"] == first["pin"]
     assert (again["stop_units"], again["start_units"]) == ([], [])
     assert again["downtime_seconds"]["expected"] == 0
+
+
+def test_packages_of_the_family_that_came_along_unheld_are_held_and_nothing_stops() -> None:
+    along = {"nvidia-support": {"version": "20220217+3", "status": "installed", "held": False, "origin": "debian"}}
+    first = plan(host(available=DEBIAN_OFFER), wanted())
+    facts = host(
+        available=DEBIAN_OFFER,
+        packages={**installed("debian", tuple(first["install"]), "535.261.03-1"), **along},
+        loaded_version="535.261.03",
+        loaded_flavour="proprietary",
+        services={"nvidia-persistenced": "active", "nvidia-fabricmanager": "absent", "nvidia-dcgm": "absent"},
+        kernel_newest="6.1.0-37",
+    )
+    for wish in (wanted(), {"source": "none"}):
+        held = plan(facts, wish)
+        assert (held["changes"], only_holds(held, facts["loaded_version"])) == (True, True)
+        assert "nvidia-support" in held["hold"]
+        assert (held["stop_units"], held["start_units"], held["reboot"]) == ([], [], "not_needed")
+    facts["packages"]["nvidia-support"]["held"] = True
+    assert plan(facts, wanted())["changes"] is False
+    assert plan(facts, {"source": "none"})["changes"] is False
+
+
+def test_only_what_belongs_to_the_driver_is_held_where_nothing_is_installed() -> None:
+    packages = {
+        **installed("debian", ("nvidia-smi", "libcuda1"), "535.261.03-1"),
+        "nvidia-container-toolkit": {"version": "1.17.0-1", "status": "installed", "held": False, "origin": "nvidia"},
+    }
+    result = plan(host(packages=packages, loaded_version="535.261.03"), {"source": "none"})
+    assert (result["hold"], result["changes"]) == (["libcuda1", "nvidia-smi"], False)
 
 
 def test_what_is_gone_from_the_archive_but_installed_is_no_change() -> None:

@@ -103,6 +103,17 @@ def test_old_gpus_get_proprietary_modules_and_nothing_after_580(generation: str)
     assert refused(bad) == ["driver_generation"]
 
 
+@pytest.mark.parametrize("modules", ["auto", "proprietary"])
+def test_grace_hopper_works_with_the_open_modules_only(modules: str) -> None:
+    offer = offered("nvidia", (NVIDIA_DEBIAN, "550.163.01-1"))
+    facts = host("debian", "13", available=offer, generations=["grace_hopper"], architecture="aarch64")
+    result = plan(facts, wanted("550", "nvidia", modules=modules))
+    if modules == "auto":
+        assert (result["modules"], refused(result)) == ("open", [])
+    else:
+        assert refused(result) == ["driver_modules"]
+
+
 def test_blackwell_gets_open_modules_and_a_word_about_switches_that_are_not_seen() -> None:
     facts = host("debian", "13", available=offered("nvidia", (NVIDIA_DEBIAN, "580.95.05-1")), generations=["blackwell"])
     assert plan(facts, wanted("580", "nvidia"))["modules"] == "open"
@@ -226,7 +237,8 @@ def test_units_stop_from_the_top_and_start_from_the_ground() -> None:
     result = plan(host(available=DEBIAN_OFFER, services=services, holders=holders))
     top = ["local-llm@chat.service", "ollama.service"]
     assert result["stop_units"] == [*top, "nvidia-dcgm.service", "nvidia-persistenced.service"]
-    assert result["start_units"] == ["nvidia-persistenced.service", "nvidia-dcgm.service", *reversed(top)]
+    # An instance starts when the driver is proven, not before.
+    assert result["start_units"] == ["nvidia-persistenced.service", "nvidia-dcgm.service", "ollama.service"]
 
 
 def test_holders_that_cannot_be_seen_are_a_warning() -> None:

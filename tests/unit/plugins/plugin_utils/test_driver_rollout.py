@@ -186,9 +186,98 @@ def test_a_host_in_the_middle_refuses_a_third_driver() -> None:
 
 
 def test_a_transaction_that_ended_does_not_go_on() -> None:
-    for state in ("committed", "rolled_back"):
-        entry = fleet(gpu1=host(facts=facts(transaction(state))), gpu2=host("gpu2"))["hosts"]["gpu1"][NAME]
+    for ended in (
+        transaction("committed"),
+        transaction("committed", closed=True),
+        transaction("rolled_back", closed=True),
+    ):
+        entry = fleet(gpu1=host(facts=facts(ended)), gpu2=host("gpu2"))["hosts"]["gpu1"][NAME]
         assert entry["action"] == "upgrade"
+
+
+@pytest.mark.parametrize("values", [{}, {"closed": False}])
+@pytest.mark.parametrize(("wanted", "meant_back"), [(NEW, False), (OLD, True)])
+def test_packages_that_are_back_are_not_the_end_of_the_way_back(
+    values: dict[str, Any], wanted: str, meant_back: bool
+) -> None:
+    """A run that died before it proved the host and let it in left it drained: the next one does that."""
+    known = host(state="drain", serving=[], facts=facts(transaction("rolled_back", **values)), wanted=wanted)
+    plan = fleet(gpu1=known, gpu2=host("gpu2"))
+    entry = plan["hosts"]["gpu1"][NAME]
+    assert (entry["action"], entry["way"], entry["meant_back"]) == ("resume", "back", meant_back)
+    assert (entry["reboot"], refusals(plan)) == ("not_needed", [])
+    work = work_of(known, entry)
+    assert [server["state"] for server in work["servers"]] == ["ready"]
+    assert work["serving"] == ["chat"]
+
+
+def test_a_branch_that_old_and_new_are_both_of_is_a_way_forward() -> None:
+    entry = fleet(gpu1=host(facts=facts(transaction("installed")), wanted="535"), gpu2=host("gpu2"))["hosts"]["gpu1"][
+        NAME
+    ]
+    assert (entry["way"], entry["meant_back"], entry["to"]) == ("forward", False, NEW)
+
+
+@pytest.mark.parametrize(
+    ("values", "restore"),
+    [({"state": "drain"}, True), ({"serving": []}, True), ({}, False)],
+)
+def test_what_a_run_that_died_before_its_change_had_drained_is_let_in_again(
+    values: dict[str, Any], restore: bool
+) -> None:
+    plan = fleet(gpu1=host(facts=facts(transaction("downloaded")), **values), gpu2=host("gpu2"))
+    assert plan["hosts"]["gpu1"][NAME]["restore"] is restore
+    assert [item["check"] for item in plan["findings"]] == []
+
+
+def test_a_host_that_was_left_drained_is_let_in_also_when_nothing_is_to_change() -> None:
+    """The branch is wanted, and its newest version is gone from the archive: the host runs what there is."""
+    settled = driver_plan(changes=False, install={}, **{"from": OLD, "to": OLD})
+    known = host(state="drain", facts=facts(transaction("downloaded")), plan=settled, wanted="535")
+    entry = fleet(gpu1=known, gpu2=host("gpu2"))["hosts"]["gpu1"][NAME]
+    assert (entry["action"], entry["way"], entry["meant_back"], entry["to"]) == ("resume", "back", True, OLD)
+    known = host(facts=facts(transaction("downloaded")), plan=settled, wanted="535")
+    assert fleet(gpu1=known)["hosts"]["gpu1"][NAME]["action"] == "none"
+
+
+def holding(**values: Any) -> dict[str, Any]:
+    return driver_plan(install={}, downtime_seconds={"expected": 0, "why": "nothing"}, **{"from": NEW}, **values)
+
+
+def test_a_host_that_is_only_held_is_not_drained() -> None:
+    known = host(plan=holding(), facts=facts(loaded_version=NEW))
+    plan = build_driver_rollout(rollout_id="driver-1", hosts={"gpu1": known}, serial=[1])
+    entry = plan["hosts"]["gpu1"][NAME]
+    assert (entry["action"], entry["only_holds"], plan["order"]) == ("hold", True, ["gpu1"])
+    assert refusals(plan) == [], "one host alone may be all of its pool: nothing leaves service"
+    assert "1 to hold" in driver_text(plan)
+    midway = {"id": "driver-0", "state": "installed", "from": NEW, "to": NEW, "plan": holding()}
+    again = fleet(gpu1=host(facts=facts(midway, loaded_version=NEW)))["hosts"]["gpu1"][NAME]
+    assert (again["action"], again["way"], again["only_holds"]) == ("resume", "forward", True)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"facts": facts(loaded_version=OLD), "plan": holding()},
+        {"facts": facts(loaded_version=None), "plan": holding()},
+        {"facts": facts(loaded_version=NEW), "plan": holding(remove=["nvidia-old"])},
+        {"facts": facts(loaded_version=NEW), "plan": holding(reboot="maybe")},
+    ],
+)
+def test_what_exchanges_a_package_or_a_module_is_no_mere_hold(values: dict[str, Any]) -> None:
+    assert fleet(gpu1=host(**values), gpu2=host("gpu2"))["hosts"]["gpu1"][NAME]["action"] == "upgrade"
+
+
+def test_the_way_back_is_measured_by_what_the_host_had_before() -> None:
+    disk = {"6.1.0-35": OLD, "6.1.0-37": None}
+    known = host(facts=facts(loaded_version=OLD, library_version=OLD, module_on_disk_version=disk))
+    before = work_of(known, fleet(gpu1=known, gpu2=host("gpu2"))["hosts"]["gpu1"][NAME])["before"]
+    assert before == {"loaded_version": OLD, "library_version": OLD, "module_on_disk_version": disk}
+    noted = transaction("failed")
+    noted["plan"]["before"] = before
+    later = host(facts=facts(noted, loaded_version=NEW, module_on_disk_version={}))
+    assert work_of(later, fleet(gpu1=later, gpu2=host("gpu2"))["hosts"]["gpu1"][NAME])["before"] == before
 
 
 def test_a_host_that_was_drained_before_is_told_and_stays_so() -> None:
@@ -227,9 +316,9 @@ def test_servers_are_as_they_were_before_a_lease() -> None:
 
 
 def running(
-    state: str | None, loaded: str | None = NEW, library: str | None = NEW, disk: str | None = NEW
+    state: str | None, loaded: str | None = NEW, library: str | None = NEW, disk: str | None = NEW, **values: Any
 ) -> dict[str, Any]:
-    kept = {"id": "driver-1", "state": state} if state else None
+    kept = {"id": "driver-1", "state": state, **values} if state else None
     return {
         "driver_facts": {
             "transaction": kept,
@@ -245,7 +334,8 @@ def running(
     ("answer", "current", "state", "armed"),
     [
         (running("committed"), NEW, "healthy", False),
-        (running("rolled_back", OLD, OLD, OLD), OLD, "healthy", False),
+        (running("rolled_back", OLD, OLD, OLD, closed=True), OLD, "healthy", False),
+        (running("rolled_back", OLD, OLD, OLD, closed=False), OLD, "rolled_back", True),
         (running("loaded"), NEW, "loaded", True),
         (running("committed", library=OLD), f"loaded {NEW}, on disk {NEW}, library {OLD}", "healthy", False),
     ],

@@ -55,6 +55,33 @@ def test_a_host_that_shall_have_no_driver_has_none() -> None:
     assert "driver_version" in faults(driver_findings(facts(), None, 2))
 
 
+BEFORE = {"loaded_version": NEW, "library_version": NEW, "module_on_disk_version": {"6.1.0-35": NEW, "6.1.0-37": None}}
+
+
+@pytest.mark.parametrize(
+    ("before", "values", "expected"),
+    [
+        # The newest kernel had no module before: the way back cannot bring one.
+        (BEFORE, {"module_on_disk_version": {"6.1.0-35": NEW, "6.1.0-37": None}}, []),
+        (BEFORE, {"module_on_disk_version": {"6.1.0-35": None, "6.1.0-37": None}}, ["driver_version"]),
+        (BEFORE, {"loaded_version": None}, ["driver_version"]),
+        (BEFORE, {"library_version": "535.247.01"}, ["driver_version"]),
+        ({}, {"module_on_disk_version": {"6.1.0-35": NEW}}, ["driver_version"]),
+    ],
+)
+def test_on_the_way_back_no_more_is_demanded_than_there_was_before(
+    before: dict[str, Any], values: dict[str, Any], expected: list[str]
+) -> None:
+    assert faults(driver_findings(facts(**values), NEW, 2, before)) == expected
+
+
+def test_a_driver_that_was_installed_and_not_loaded_before_is_well_without_a_module_in_the_kernel() -> None:
+    before = {**BEFORE, "loaded_version": None}
+    now = facts(loaded_version=None, module_on_disk_version=BEFORE["module_on_disk_version"])
+    assert faults(driver_findings(now, None, 2, before)) == []
+    assert faults(driver_findings(now, None, 2)) == ["driver_version", "driver_version"]
+
+
 def report(**medians: float) -> dict[str, Any]:
     results = [{"measure": name, "dtype": None, "gpus": [0], "median": value} for name, value in medians.items()]
     return {"taken_at": "2026-11-01T00:00:00Z", "gpus": [{"index": 0, "uuid": "GPU-1"}], "results": results}

@@ -136,6 +136,7 @@ def test_versions_are_ordered_as_dpkg_orders_them(one: str, other: str) -> None:
     [
         ("17fd", "maxwell"), ("15f8", "pascal"), ("1b38", "pascal"), ("1db6", "volta"), ("1eb8", "turing"),
         ("2182", "turing"), ("20b5", "ampere"), ("2235", "ampere"), ("26b9", "ada"), ("2330", "hopper"),
+        ("2342", "grace_hopper"), ("2345", "grace_hopper"), ("2348", "grace_hopper"), ("233b", "hopper"),
         ("2901", "blackwell"), ("2bb5", "blackwell"), ("3182", "blackwell"), ("1022", "unknown"), ("", "unknown"),
     ],
 )  # fmt: skip
