@@ -160,7 +160,8 @@ def test_remediation_holds_its_hands_for_the_turn_of_a_host_in_a_driver_rollout(
 ) -> None:
     gate = [{"name": "Go", "ansible.builtin.set_fact": {"_release_gate": {"go": True}}}]
     stubs = {"_release/pass_gate": gate, "_driver/change": change, "_driver/go_back": back}
-    variables = {"_release_rollout_id": "driver-1", "_driver_entry": {"way": way, "meant_back": True, "only_holds": False}}
+    entry = {"way": way, "meant_back": True, "only_holds": False}
+    variables = {"_release_rollout_id": "driver-1", "_driver_entry": entry}
     play = {"vars": variables, "tasks": include("_driver", "roll_host")}
     code, output, calls = run(tmp_path, play, stubs=stubs, hosts=("gpu1",))
     assert code == 0, output
