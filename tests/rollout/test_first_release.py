@@ -67,8 +67,6 @@ def test_a_first_release_that_fails_its_golden_prompts_is_stopped_and_stays_out(
     assert again.code == 0 and again.changed == 0, again.output[-4000:]
 
 
-# On demand until it has passed on a lab.
-@pytest.mark.extra
 def test_a_server_that_a_person_had_taken_out_before_stays_out_also_after_a_try_that_failed(
     fleet: Fleet, second: None
 ) -> None:
