@@ -16,9 +16,9 @@ short_description: Tell whether an address can be reached from everywhere
 version_added: 0.1.0
 author: local_llm.ops contributors (@local-llm-ops)
 description:
-  - Returns V(true) for an IP address of the public internet, and for what means every address of a host: C(0.0.0.0),
-    C(::), C(*) and an empty text. Returns V(false) for a loopback, private (RFC 1918, ULA), shared (C(100.64.0.0/10)),
-    link-local or documentation address.
+  - Returns V(true) for an IP address of the public internet, and for what means every address of a host,
+    which C(0.0.0.0), C(::), C(*) and an empty text do. Returns V(false) for a loopback, private (RFC 1918, ULA),
+    shared (C(100.64.0.0/10)), link-local or documentation address.
   - A name is not looked up, and gives V(false).
 options:
   _input:
