@@ -14,7 +14,8 @@ LAB ?= demo
 LAB_HOSTS ?= gw1=bookworm gpu1=trixie gpu2=trixie gpu3=trixie
 PYTHON := $(BUILD)/venv/bin/python
 export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
-# A comma begins a lane; lanes run side by side. Both are about as long; a third one would make the measurements of the tests too noisy.
+# A comma begins a lane; lanes run side by side. Linters first, so that the machine images are there when they are needed.
+# Both lanes are about as long; a third one would make the measurements of the tests too noisy.
 PARTS ?= lint sanity unit browser molecule gpu-tests engine-tests , rollout-tests
 
 .PHONY: help setup venvs dashboards lint sanity unit browser molecule driver-tests test-driver engine-tests gpu-tests rollout-tests monitoring-tests remediation-tests demo lab-up lab-down lab-list test build clean

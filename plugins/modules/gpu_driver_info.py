@@ -20,14 +20,7 @@ author:
   - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-    details: It changes nothing.
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 notes:
   - Run it as root. Another user may not see which processes hold a GPU; C(holders) is then null.
   - The part for Enterprise Linux is tested with recorded texts only, not on such a host.

@@ -22,13 +22,7 @@ description:
     out.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   driver_facts:
     description: C(driver_facts) of a result of M(local_llm.ops.gpu_driver_info).

@@ -19,15 +19,7 @@ description:
   - Runs on the controller and asks no host.
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-    details: It changes nothing, so check mode does the same.
-  diff_mode:
-    support: none
-    details: It changes nothing.
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   facts:
     description: Driver facts of M(local_llm.ops.gpu_driver_info), read just now.

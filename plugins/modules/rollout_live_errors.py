@@ -27,15 +27,7 @@ author:
   - local_llm.ops contributors (@local-llm-ops)
 extends_documentation_fragment:
   - local_llm.ops.attributes
-attributes:
-  check_mode:
-    support: full
-    details: Only reads, so check mode does the same.
-  diff_mode:
-    support: none
-    details: It changes nothing.
-  idempotent:
-    support: full
+  - local_llm.ops.attributes.read_only
 options:
   turns:
     description: One entry per turn so far, each the list of results of M(local_llm.ops.gateway_info) with

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver._shapes import FLAVOURS, GENERATIONS, ORIGINS
-from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
+from ansible_collections.local_llm.ops.plugins.plugin_utils._facts_file import is_text, key_problems, source_problems
 
 ARCHIVES = ("distribution", "nvidia")
 BUILDS = ("dkms", "precompiled")
@@ -49,7 +49,7 @@ def driver_facts_problems(document: Any) -> list[str]:
     where = "driver_facts"
     if not isinstance(document, Mapping):
         return [f"{where}: {document!r} is no dictionary. Install the collection again."]
-    found = list(_keys(where, document, _TOP))
+    found = list(key_problems(where, document, _TOP))
     if document.get("schema") != 1:
         found.append(f"{where}: schema: {document.get('schema')!r} is not known. This version reads schema 1.")
     if found:
@@ -58,12 +58,12 @@ def driver_facts_problems(document: Any) -> list[str]:
     if not isinstance(sources, Mapping) or not sources:
         return [f"{where}: sources: {sources!r} names no source. Write {{guide: {{what: ..., url: ...}}}}."]
     for name, source in sources.items():
-        texts = isinstance(source, Mapping) and set(source) == {"what", "url"} and all(map(_is_text, source.values()))
+        texts = isinstance(source, Mapping) and set(source) == {"what", "url"} and all(map(is_text, source.values()))
         if not texts:
             found.append(f"{where}: sources.{name}: {source!r} is not {{what: a text, url: an address}}.")
     found += _generation_problems(document["generations"], sources)
-    found += _keys("open_by_default", document["open_by_default"], _DEFAULT)
-    found += _source_problems("open_by_default", document["open_by_default"], sources)
+    found += key_problems("open_by_default", document["open_by_default"], _DEFAULT)
+    found += source_problems("open_by_default", document["open_by_default"], sources)
     found += _estimate_problems(document["estimates"], sources)
     rows = document["distributions"]
     if not isinstance(rows, list) or not rows:
@@ -80,8 +80,8 @@ def _generation_problems(generations: Any, sources: Mapping[str, Any]) -> Iterat
         return
     for name, item in generations.items():
         where = f"generations.{name}"
-        yield from _keys(where, item, _GENERATION)
-        yield from _source_problems(where, item, sources)
+        yield from key_problems(where, item, _GENERATION)
+        yield from source_problems(where, item, sources)
         if isinstance(item, Mapping) and item.get("open_modules") not in OPEN_MODULES:
             yield f"{where}: open_modules: {item.get('open_modules')!r} is none of {', '.join(OPEN_MODULES)}."
         for key in ("first_branch", "last_branch"):
@@ -90,8 +90,10 @@ def _generation_problems(generations: Any, sources: Mapping[str, Any]) -> Iterat
 
 
 def _estimate_problems(estimates: Any, sources: Mapping[str, Any]) -> Iterator[str]:
-    yield from _keys("estimates", estimates, {**dict.fromkeys(ESTIMATES, True), "source": True, "verified": False})
-    yield from _source_problems("estimates", estimates, sources)
+    yield from key_problems(
+        "estimates", estimates, {**dict.fromkeys(ESTIMATES, True), "source": True, "verified": False}
+    )
+    yield from source_problems("estimates", estimates, sources)
     for key in ESTIMATES:
         value = estimates.get(key) if isinstance(estimates, Mapping) else None
         if not isinstance(value, int) or value <= 0:
@@ -102,13 +104,13 @@ def _row_problems(row: Any, sources: Mapping[str, Any], seen: set[tuple[str, str
     names = row.get("distributions") if isinstance(row, Mapping) else None
     versions = row.get("versions") if isinstance(row, Mapping) else None
     where = f"distribution {names} {versions} {row.get('archive') if isinstance(row, Mapping) else ''}"
-    problems = list(_keys(where, row, _ROW))
+    problems = list(key_problems(where, row, _ROW))
     if problems:
         yield from problems
         return
-    yield from _source_problems(where, row, sources)
+    yield from source_problems(where, row, sources)
     for key in ("distributions", "versions", "origins"):
-        if not isinstance(row[key], list) or not all(map(_is_text, row[key])):
+        if not isinstance(row[key], list) or not all(map(is_text, row[key])):
             yield f'{where}: {key}: {row[key]!r} is no list of texts. Put versions in quotes: ["24.04"].'
             return
     if row["archive"] not in ARCHIVES:
@@ -128,7 +130,7 @@ def _row_problems(row: Any, sources: Mapping[str, Any], seen: set[tuple[str, str
         yield f"{where}: give either sets, or in absent the reason why there are none."
     for number, item in enumerate(row["sets"]):
         yield from _set_problems(f"{where}: sets[{number}]", item)
-    yield from _keys(f"{where}: extras", row["extras"], dict.fromkeys(EXTRAS, True))
+    yield from key_problems(f"{where}: extras", row["extras"], dict.fromkeys(EXTRAS, True))
     for key in EXTRAS:
         yield from _name_problems(f"{where}: extras.{key}", (row["extras"] or {}).get(key))
     streams = row.get("streams")
@@ -137,7 +139,7 @@ def _row_problems(row: Any, sources: Mapping[str, Any], seen: set[tuple[str, str
 
 
 def _set_problems(where: str, item: Any) -> Iterator[str]:
-    problems = list(_keys(where, item, _SET))
+    problems = list(key_problems(where, item, _SET))
     if problems:
         yield from problems
         return
@@ -169,31 +171,3 @@ def _name_problems(where: str, names: Any) -> Iterator[str]:
         places = {place for _text, place, _format, _conversion in string.Formatter().parse(str(name)) if place}
         if not places <= _PLACES:
             yield f"{where}: {name!r}: only {{branch}}, {{version}} and {{kernel}} can be filled in."
-
-
-def _source_problems(where: str, item: Any, sources: Mapping[str, Any]) -> Iterator[str]:
-    keys = item.get("source") if isinstance(item, Mapping) else None
-    if not isinstance(keys, list) or not keys:
-        yield f"{where}: source: {keys!r} is no list of keys of sources. Every fact says where it is from."
-        return
-    for key in keys:
-        if key not in sources:
-            near = nearest(str(key), [str(name) for name in sources])
-            yield f"{where}: source: {key!r} is not in sources.{f' Did you mean {near}?' if near else ''}"
-
-
-def _keys(where: str, item: Any, known: Mapping[str, bool]) -> Iterator[str]:
-    if not isinstance(item, Mapping):
-        yield f"{where}: {item!r} is no dictionary."
-        return
-    for key in item:
-        if key not in known:
-            near = nearest(str(key), known)
-            yield f"{where}: {key}: no such key.{f' Did you mean {near}?' if near else ''}"
-    for key, needed in known.items():
-        if needed and key not in item:
-            yield f"{where}: {key}: it is missing."
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())

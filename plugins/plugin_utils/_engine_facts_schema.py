@@ -16,6 +16,7 @@ with contextlib.suppress(ImportError):
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import nearest
+from ansible_collections.local_llm.ops.plugins.plugin_utils._facts_file import is_text, key_problems, source_problems
 
 NUMBERINGS = {"release": r"\d+(\.\d+)+", "build": r"b\d+"}
 SEVERITIES = ("critical", "high", "medium", "low")
@@ -87,11 +88,11 @@ def engine_facts_problems(document: Any) -> list[str]:
         found.append(f"{where}: sources: it is missing. Name every source: {{vllm_source: {{what: ..., url: ...}}}}.")
         sources = {}
     for name, source in sources.items():
-        texts = isinstance(source, Mapping) and set(source) == {"what", "url"} and all(map(_is_text, source.values()))
+        texts = isinstance(source, Mapping) and set(source) == {"what", "url"} and all(map(is_text, source.values()))
         if not texts:
             found.append(f"{where}: sources.{name}: {source!r} is not {{what: a text, url: an address}}.")
     drivers = document.get("cuda_drivers")
-    if not isinstance(drivers, Mapping) or not all(_is_text(item) for pair in drivers.items() for item in pair):
+    if not isinstance(drivers, Mapping) or not all(is_text(item) for pair in drivers.items() for item in pair):
         found.append(f'{where}: cuda_drivers: {drivers!r} is not {{"13": "580"}}, with both in quotes.')
     engines = document.get("engines")
     if not isinstance(engines, Mapping) or not engines:
@@ -109,7 +110,7 @@ def _engine_problems(engine: str, lines: Any, sources: Mapping[str, Any]) -> Ite
     for line in lines:
         numbering = line.get("numbering") if isinstance(line, Mapping) else None
         where = f"{engine} {numbering}"
-        yield from _key_problems(where, line, _LINE)
+        yield from key_problems(where, line, _LINE)
         if numbering not in NUMBERINGS:
             yield f"{engine}: numbering: {numbering!r} is none of {', '.join(NUMBERINGS)}."
             continue
@@ -127,7 +128,7 @@ def _engine_problems(engine: str, lines: Any, sources: Mapping[str, Any]) -> Ite
 
 def _vulnerability_problems(where: str, item: Any, numbering: str, sources: Mapping[str, Any]) -> Iterator[str]:
     name = f"{where}: vulnerability {item.get('id') if isinstance(item, Mapping) else item}"
-    yield from _key_problems(name, item, _VULNERABILITY)
+    yield from key_problems(name, item, _VULNERABILITY)
     if not isinstance(item, Mapping):
         return
     for key in ("introduced", "fixed_in"):
@@ -135,14 +136,14 @@ def _vulnerability_problems(where: str, item: Any, numbering: str, sources: Mapp
     if item.get("severity") not in SEVERITIES:
         yield f"{name}: severity: {item.get('severity')!r} is none of {', '.join(SEVERITIES)}."
     for key in ("id", "what"):
-        if not _is_text(item.get(key)):
+        if not is_text(item.get(key)):
             yield f"{name}: {key}: {item.get(key)!r} is no text."
-    yield from _source_problems(name, item, sources)
+    yield from source_problems(name, item, sources)
 
 
 def _range_problems(where: str, entry: Any, sources: Mapping[str, Any]) -> Iterator[str]:
     name = f"{where} {entry.get('versions') if isinstance(entry, Mapping) else entry}"
-    yield from _key_problems(name, entry, _RANGE)
+    yield from key_problems(name, entry, _RANGE)
     if not isinstance(entry, Mapping):
         return
     try:
@@ -163,31 +164,16 @@ def _range_problems(where: str, entry: Any, sources: Mapping[str, Any]) -> Itera
         for flag in {*_each(entry.get(key))} & {*(_each(entry.get("removed")) if key == "flags" else ())}:
             yield f"{name}: flags: {flag} is among removed too. Leave it in one of both."
     if isinstance(entry.get("cuda"), Mapping):
-        yield from _key_problems(f"{name}: cuda", entry["cuda"], _CUDA)
+        yield from key_problems(f"{name}: cuda", entry["cuda"], _CUDA)
         driver = entry["cuda"].get("minimum_driver")
-        if driver is not None and not _is_text(driver):
+        if driver is not None and not is_text(driver):
             yield f'{name}: cuda.minimum_driver: {driver!r} is no text. Put it in quotes: "{driver}".'
         older = entry["cuda"].get("older_gpus")
         if older is not None:
-            yield from _key_problems(f"{name}: cuda.older_gpus", older, _OLDER)
-            if isinstance(older, Mapping) and not all(_is_text(value) for value in older.values()):
+            yield from key_problems(f"{name}: cuda.older_gpus", older, _OLDER)
+            if isinstance(older, Mapping) and not all(is_text(value) for value in older.values()):
                 yield f"{name}: cuda.older_gpus: {older!r}: put both numbers in quotes."
-    yield from _source_problems(name, entry, sources)
-
-
-def _key_problems(where: str, values: Any, keys: Mapping[str, bool]) -> Iterator[str]:
-    if not isinstance(values, Mapping):
-        yield f"{where}: {values!r} is no dictionary with {', '.join(key for key, needed in keys.items() if needed)}."
-        return
-    for key in values:
-        if key not in keys:
-            near = nearest(str(key), keys)
-            yield f"{where}: {key}: no such key.{f' Did you mean {near}?' if near else ''}"
-    for key, needed in keys.items():
-        if needed and key not in values:
-            yield f"{where}: {key}: it is missing. Add it."
-    if not isinstance(values.get("verified", False), bool):
-        yield f"{where}: verified: {values['verified']!r} is neither true nor false."
+    yield from source_problems(name, entry, sources)
 
 
 def _version_problems(where: str, key: str, value: Any, numbering: str) -> Iterator[str]:
@@ -196,23 +182,8 @@ def _version_problems(where: str, key: str, value: Any, numbering: str) -> Itera
         yield f"{where}: {key}: {value!r} is no version of this numbering. Write it as in {example}, or null."
 
 
-def _source_problems(where: str, values: Mapping[str, Any], sources: Mapping[str, Any]) -> Iterator[str]:
-    named = values.get("source")
-    if not isinstance(named, list) or not named:
-        yield f"{where}: source: {named!r} is no list of sources. Name at least one."
-        return
-    for source in named:
-        if source not in sources:
-            near = nearest(str(source), sources)
-            yield f"{where}: source: {source!r} is not among the sources.{f' Did you mean {near}?' if near else ''}"
-
-
 def _each(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, Mapping)) else []
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
 
 
 def _is_path(value: Any) -> bool:
@@ -236,7 +207,7 @@ def _list_of(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _names_of(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, Mapping) and all(_is_text(k) and right(v) for k, v in value.items())
+    return lambda value: isinstance(value, Mapping) and all(is_text(k) and right(v) for k, v in value.items())
 
 
 # Key of a range, whether its value is right, and what a right value is.
@@ -248,13 +219,13 @@ _CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         _names_of(lambda v: v is None or isinstance(v, (str, int, float))),
         "flags with their defaults, null for none",
     ),
-    ("renamed", _names_of(_is_text), "old names with new ones"),
-    ("removed", _list_of(_is_text), "a list of flags, each once"),
+    ("renamed", _names_of(is_text), "old names with new ones"),
+    ("removed", _list_of(is_text), "a list of flags, each once"),
     ("open_endpoints", _list_of(_is_path), "a list of paths that begin with /, each once"),
     ("allowed_paths", _is_allowed, "a list of {path: /..., methods: [GET, POST, ...]}"),
     ("blocked_paths", _list_of(_is_path), "a list of paths that begin with /, each once"),
-    ("metrics", _names_of(lambda v: v is None or _is_text(v)), "keys of llm_info with the engine's names, or null"),
-    ("more_metrics", _names_of(_is_text), "names with the engine's names"),
+    ("metrics", _names_of(lambda v: v is None or is_text(v)), "keys of llm_info with the engine's names, or null"),
+    ("more_metrics", _names_of(is_text), "names with the engine's names"),
     ("cuda", lambda v: v is None or isinstance(v, Mapping), "null or {major, minimum_driver}"),
     (
         "minimum_compute_capability",

@@ -252,7 +252,7 @@ def wait_for_dpkg(host: Host) -> None:
                 f"{path} has been held by {holder} for {LOCK_SECONDS:.0f} s: another package manager works here. "
                 f"See who: fuser -v {path}. Wait for it, then run the same step again."
             )
-        time.sleep(0.5)
+        time.sleep(0.5)  # the pace of looking; the deadline stands above
 
 
 def purge(host: Host, names: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ def wait_free(procfs_root: str, seconds: float = PATIENCE_SECONDS) -> list[dict[
         found = holders_now(procfs_root)
         if not found or time.monotonic() >= deadline:
             return found
-        time.sleep(0.2)
+        time.sleep(0.2)  # the pace of looking; the deadline stands above
 
 
 def holders_text(holders: Sequence[dict[str, Any]]) -> str:

@@ -162,7 +162,7 @@ class Record:
                             f"Another run works on the driver here: it has held {path} for {LOCK_SECONDS:.0f} s. "
                             f"See who: fuser -v {path}. Wait for it, then run again."
                         ) from None
-                    time.sleep(0.2)
+                    time.sleep(0.2)  # the pace of looking; the deadline stands above
             yield
         finally:
             os.close(descriptor)

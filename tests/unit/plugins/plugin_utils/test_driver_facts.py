@@ -84,7 +84,7 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> list[str]:
         ),
         (lambda one: one["generations"]["ada"].update(last_branch="580"), "no number of a branch"),
         (lambda one: one["generations"]["ada"].update(source=["nvidia_open_blg"]), "Did you mean nvidia_open_blog?"),
-        (lambda one: one["distributions"][0].update(source=[]), "Every fact says where it is from"),
+        (lambda one: one["distributions"][0].update(source=[]), "Name at least one"),
         (lambda one: one["distributions"][0].pop("notes"), "notes: it is missing"),
         (lambda one: one["distributions"][0].update(pkgs=[]), "pkgs: no such key"),
         (lambda one: one["distributions"][0].update(versions=[24.04]), "Put versions in quotes"),
