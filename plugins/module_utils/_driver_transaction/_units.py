@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host
@@ -86,13 +87,28 @@ def open_window(host: Host, seconds: int) -> None:
 
 
 def close_window(host: Host) -> None:
-    """Let the host's own updates run again, at once."""
+    """Let the host's own updates run again, at once.
+
+    The timer goes last: it still takes the masks away when this is cut off before.
+    """
     if find_program("systemctl") is None:
         return
-    _code, out, _err = host.ask("systemctl", "show", "--property=LoadState", "--", f"{WINDOW}.timer")
-    if "LoadState=loaded" in out:
-        host.must("Ending the window", "systemctl", "start", f"{WINDOW}.service")
-        host.ask("systemctl", "stop", f"{WINDOW}.timer")
+    if unit_states(host, [f"{WINDOW}.timer"])[f"{WINDOW}.timer"] == "absent":
+        return
+    masked = [unit for unit in UPDATERS if masked_until_reboot(host, unit)]
+    if masked:
+        host.must("Unmasking the host's own updates", "systemctl", "unmask", "--runtime", "--", *masked)
+    for timer in masked:
+        if timer.endswith(".timer") and host.ask("systemctl", "--quiet", "is-enabled", timer)[0] == 0:
+            host.must("Starting the timer of the host's own updates", "systemctl", "start", "--", timer)
+    # One that ends by itself at this very moment, or stays, does no more than this has done.
+    host.ask("systemctl", "stop", "--", f"{WINDOW}.timer")
+
+
+def masked_until_reboot(host: Host, unit: str) -> bool:
+    """Return whether a unit is masked in /run."""
+    path = host.path("/run/systemd/system", unit)
+    return os.path.islink(path) and os.readlink(path) == "/dev/null"
 
 
 def active(states: Mapping[str, str]) -> list[str]:
