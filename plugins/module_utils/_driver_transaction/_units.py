@@ -72,18 +72,27 @@ def open_window(host: Host, seconds: int) -> None:
         return
     host.ask("systemctl", "stop", f"{WINDOW}.timer")
     timers = [unit for unit in present if unit.endswith(".timer")]
-    script = f"systemctl unmask --runtime {' '.join(present)}; systemctl daemon-reload"
-    script += "".join(f"; systemctl --quiet is-enabled {timer} && systemctl start {timer}" for timer in timers)
+    script = window_end(present)
     # The end is set before the beginning: there is no moment at which nobody would take the masks away.
     host.must(
         "Setting the end of the window",
-        *("systemd-run", f"--unit={WINDOW}", f"--on-active={seconds}"),
-        *("--service-type=oneshot", "--collect", "--quiet", "/bin/sh", "-c", f"{script}; true"),
+        *("systemd-run", f"--unit={WINDOW}", f"--description={WINDOW}", f"--on-active={seconds}"),
+        *("--service-type=oneshot", "--collect", "--quiet", "/bin/sh", "-c", script),
     )
     # A service of them that runs now holds the lock of the packages: the transaction waits for it.
     if timers:
         host.must(f"Stopping {', '.join(timers)}", "systemctl", "stop", "--", *timers)
     host.must(f"Masking {', '.join(present)}", "systemctl", "mask", "--runtime", "--", *present)
+
+
+def window_end(units: Sequence[str]) -> str:
+    """Return the shell text that lets these units run again.
+
+    One command per line: systemd 252 (Debian 12) spoils a semicolon of a transient unit as soon as a package reloads it.
+    """
+    timers = [unit for unit in units if unit.endswith(".timer")]
+    starts = [f"systemctl --quiet is-enabled {timer} && systemctl start {timer}" for timer in timers]
+    return "\n".join([f"systemctl unmask --runtime {' '.join(units)}", *starts, "true"])
 
 
 def close_window(host: Host) -> None:

@@ -195,6 +195,7 @@ def test_the_host_s_own_updates_are_masked_until_the_reboot_or_the_end_of_the_wi
     assert "--on-active=600" in end
     assert "systemctl unmask --runtime apt-daily.timer" in end
     assert "is-enabled apt-daily-upgrade.timer && systemctl start apt-daily-upgrade.timer" in end
+    assert ";" not in end, "Debian 12's systemd spoils it when it reads its units anew"
 
 
 def test_the_end_of_the_window_takes_the_masks_away_before_the_timer_that_would(
