@@ -88,7 +88,7 @@ def open_window(host: Host, seconds: int) -> None:
 def window_end(units: Sequence[str]) -> str:
     """Return the shell text that lets these units run again.
 
-    One command per line: systemd 252 (Debian 12) spoils a semicolon of a transient unit as soon as a package reloads it.
+    One command per line: systemd 252 (Debian 12) spoils a semicolon of a transient unit when it reads its units anew.
     """
     timers = [unit for unit in units if unit.endswith(".timer")]
     starts = [f"systemctl --quiet is-enabled {timer} && systemctl start {timer}" for timer in timers]

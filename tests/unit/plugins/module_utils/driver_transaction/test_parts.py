@@ -216,7 +216,9 @@ def test_the_end_of_the_window_takes_the_masks_away_before_the_timer_that_would(
 
 def test_an_error_names_the_command_and_what_it_wrote(systemd: Systemd) -> None:
     host = Host(lambda _command: (1, "", "Unit x.service not found."))
-    with pytest.raises(DriverError, match=r"systemctl start -- x ended with exit code 1\. It wrote: Unit x\.service not"):
+    with pytest.raises(
+        DriverError, match=r"systemctl start -- x ended with exit code 1\. It wrote: Unit x\.service not"
+    ):
         host.must("Starting x", "systemctl", "start", "--", "x")
 
 
