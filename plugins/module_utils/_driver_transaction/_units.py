@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host, told
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import find_program
 
 # What installs packages on a host of its own accord.
@@ -22,6 +22,8 @@ UPDATERS = (
     "dnf-automatic-install.timer",
 )
 WINDOW = "local-llm-driver-window"
+# Right after a stop and a change of modules a start may come too early, for its control group or its device nodes.
+START_TRIES = 2
 
 
 def unit_states(host: Host, units: Sequence[str]) -> dict[str, str]:
@@ -52,10 +54,14 @@ def start(host: Host, units: Sequence[str]) -> list[str]:
     for unit in units:
         if states[unit] in ("absent", "active"):
             continue
-        host.ask("systemctl", "reset-failed", "--", unit)
-        host.must(f"Starting {unit}", "systemctl", "start", "--", unit)
-        if unit_states(host, [unit])[unit] not in ("active", "activating"):
-            raise DriverError(f"{unit} does not run after its start. See: journalctl -u {unit}")
+        for _attempt in range(START_TRIES):
+            host.ask("systemctl", "reset-failed", "--", unit)
+            code, *said = host.ask("systemctl", "start", "--", unit)
+            if code == 0 and unit_states(host, [unit])[unit] in ("active", "activating"):
+                break
+        else:
+            tried = f"{unit} does not run after {START_TRIES} starts"
+            raise DriverError(f"{tried}. {told(*said)} See: journalctl -u {unit}")
         started.append(unit)
     return started
 

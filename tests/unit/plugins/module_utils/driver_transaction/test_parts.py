@@ -227,6 +227,16 @@ def test_a_unit_that_does_not_run_after_its_start_is_an_error(systemd: Systemd) 
         start(Host(systemd.run), ["nvidia-persistenced.service"])
 
 
+def test_a_unit_whose_start_came_too_early_is_started_once_more(systemd: Systemd) -> None:
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        if "start" in command:
+            systemd.state = "active" if "systemctl start -- a.service" in systemd.commands else "failed"
+        return systemd.run(command)
+
+    assert start(Host(run), ["a.service"]) == ["a.service"]
+    assert systemd.commands.count("systemctl start -- a.service") == 2
+
+
 def test_only_units_that_run_are_stopped(systemd: Systemd) -> None:
     assert stop(Host(systemd.run), ["a.service"]) == []
     systemd.state = "active"
