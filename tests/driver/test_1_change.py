@@ -14,6 +14,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._canonical import CH
 
 def test_a_bare_host_gets_the_driver_and_check_mode_said_so_before(fleet: DriverFleet) -> None:
     """Check mode names what will be installed and changes nothing; then it is installed."""
+    well(fleet.steps(["absent"], None, ""))
     for host, (answer,) in well(fleet.steps(["downloaded"], plan(OLD), "first", "--check")).items():
         assert answer["changed"]
         assert fleet.transaction(host) == {}

@@ -54,7 +54,7 @@ def test_site_installs_the_first_driver_and_leaves_it_alone_afterwards(serving: 
     done = serving.playbook("site", *wanted(NEW))
     assert done.code == 0, done.output[-3000:]
     assert drivers(serving) == both(OLD)
-    assert f"runs driver {OLD}; the inventory wants {NEW}" in done.output
+    assert f"runs driver {OLD}. To come to what the inventory wants: {OLD} to {NEW}," in done.output
 
 
 def test_check_mode_prints_the_plan_per_host_and_changes_nothing(serving: DriverRolloutFleet) -> None:

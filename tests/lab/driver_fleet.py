@@ -83,8 +83,13 @@ class DriverFleet(Fleet):
     def furnish(self) -> None:
         """Start the hosts, give them fake GPUs without a driver, and the repository."""
         self.command("lab.py", "up", "--lab", self.name, "--host=gpu1=bookworm", "--host=gpu2=trixie")
-        gpus.install(self.name, dict.fromkeys(HOSTS, mirror.bare(scenarios.profile("l4_1"))))
+        self.give_gpus()
         self.publish(RELEASES)
+
+    def give_gpus(self) -> None:
+        """Give the hosts fake GPUs without a driver; those of a lab that was kept may have one, and keep theirs."""
+        bare = [host for host in HOSTS if not self.versions(host)]
+        gpus.install(self.name, dict.fromkeys(bare, mirror.bare(scenarios.profile("l4_1"))))
 
     def publish(self, releases: Sequence[str], hosts: Sequence[str] = HOSTS) -> None:
         """Let the mirror of the hosts have just these versions."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 
-from driver_fleet import HERE, RELEASES, DriverFleet, gpus, mirror, scenarios
+from driver_fleet import HERE, HOSTS, RELEASES, DriverFleet, mirror
 from fleet import Fleet, PlaybookRun
 
-SERVING = ("gpu1", "gpu2")
+SERVING = HOSTS
 LAB = os.environ.get("LOCAL_LLM_TEST_DRIVER_ROLLOUT_LAB", "driverroll")
 
 
@@ -20,7 +20,7 @@ class DriverRolloutFleet(DriverFleet):
     def furnish(self) -> None:
         """Start the hosts, give them fake GPUs without a driver, and the repository; the source is for the role."""
         self.up(["gw1=bookworm", "gpu1=bookworm", "gpu2=trixie"])
-        gpus.install(self.name, dict.fromkeys(SERVING, mirror.bare(scenarios.profile("l4_1"))))
+        self.give_gpus()
         self.publish(RELEASES)
         for host in SERVING:
             self.shell(

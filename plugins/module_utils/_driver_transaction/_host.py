@@ -25,8 +25,9 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "LANGUAGE": "",
 }
-# How many of the last lines of a program stand in an error.
+# How many of the last lines of a program stand in an error, and how much of its command line.
 ERROR_LINES = 15
+COMMAND_LETTERS = 300
 
 
 class DriverError(Exception):
@@ -67,7 +68,8 @@ class Host:
         """Run a program that must succeed and return what it printed. what: the step, in words, for the error."""
         code, out, err = self.ask(name, *arguments)
         if code != 0:
-            raise DriverError(f"{what} failed: {name} ended with exit code {code}. {told(out, err)}")
+            command = shortened(" ".join([name, *arguments]))
+            raise DriverError(f"{what} failed: {command} ended with exit code {code}. {told(out, err)}")
         return out
 
     def boot_id(self) -> str | None:
@@ -77,6 +79,11 @@ class Host:
     def kernel(self) -> str:
         """Return the kernel that runs."""
         return read_text(self.procfs_root, "sys/kernel/osrelease") or os.uname().release
+
+
+def shortened(command: str) -> str:
+    """Return a command line for an error: some name hundreds of packages."""
+    return command if len(command) <= COMMAND_LETTERS else f"{command[:COMMAND_LETTERS]} [...]"
 
 
 def told(*texts: str) -> str:

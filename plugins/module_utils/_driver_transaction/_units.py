@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host
+from ansible_collections.local_llm.ops.plugins.module_utils._driver_transaction._host import DriverError, Host, told
 from ansible_collections.local_llm.ops.plugins.module_utils._gpu._collect_read import find_program
 
 # What installs packages on a host of its own accord.
@@ -21,6 +22,8 @@ UPDATERS = (
     "dnf-automatic-install.timer",
 )
 WINDOW = "local-llm-driver-window"
+# Right after a stop and a change of modules a start may come too early, for its control group or its device nodes.
+START_TRIES = 2
 
 
 def unit_states(host: Host, units: Sequence[str]) -> dict[str, str]:
@@ -51,10 +54,14 @@ def start(host: Host, units: Sequence[str]) -> list[str]:
     for unit in units:
         if states[unit] in ("absent", "active"):
             continue
-        host.ask("systemctl", "reset-failed", "--", unit)
-        host.must(f"Starting {unit}", "systemctl", "start", "--", unit)
-        if unit_states(host, [unit])[unit] not in ("active", "activating"):
-            raise DriverError(f"{unit} does not run after its start. See: journalctl -u {unit}")
+        for _attempt in range(START_TRIES):
+            host.ask("systemctl", "reset-failed", "--", unit)
+            code, *said = host.ask("systemctl", "start", "--", unit)
+            if code == 0 and unit_states(host, [unit])[unit] in ("active", "activating"):
+                break
+        else:
+            tried = f"{unit} does not run after {START_TRIES} starts"
+            raise DriverError(f"{tried}. {told(*said)} See: journalctl -u {unit}")
         started.append(unit)
     return started
 
@@ -71,13 +78,12 @@ def open_window(host: Host, seconds: int) -> None:
         return
     host.ask("systemctl", "stop", f"{WINDOW}.timer")
     timers = [unit for unit in present if unit.endswith(".timer")]
-    script = f"systemctl unmask --runtime {' '.join(present)}; systemctl daemon-reload"
-    script += "".join(f"; systemctl --quiet is-enabled {timer} && systemctl start {timer}" for timer in timers)
+    script = window_end(present)
     # The end is set before the beginning: there is no moment at which nobody would take the masks away.
     host.must(
         "Setting the end of the window",
-        *("systemd-run", f"--unit={WINDOW}", f"--on-active={seconds}"),
-        *("--service-type=oneshot", "--collect", "--quiet", "/bin/sh", "-c", f"{script}; true"),
+        *("systemd-run", f"--unit={WINDOW}", f"--description={WINDOW}", f"--on-active={seconds}"),
+        *("--service-type=oneshot", "--collect", "--quiet", "/bin/sh", "-c", script),
     )
     # A service of them that runs now holds the lock of the packages: the transaction waits for it.
     if timers:
@@ -85,14 +91,39 @@ def open_window(host: Host, seconds: int) -> None:
     host.must(f"Masking {', '.join(present)}", "systemctl", "mask", "--runtime", "--", *present)
 
 
+def window_end(units: Sequence[str]) -> str:
+    """Return the shell text that lets these units run again.
+
+    One command per line: systemd 252 (Debian 12) spoils a semicolon of a transient unit when it reads its units anew.
+    """
+    timers = [unit for unit in units if unit.endswith(".timer")]
+    starts = [f"systemctl --quiet is-enabled {timer} && systemctl start {timer}" for timer in timers]
+    return "\n".join([f"systemctl unmask --runtime {' '.join(units)}", *starts, "true"])
+
+
 def close_window(host: Host) -> None:
-    """Let the host's own updates run again, at once."""
+    """Let the host's own updates run again, at once.
+
+    The timer goes last: it still takes the masks away when this is cut off before.
+    """
     if find_program("systemctl") is None:
         return
-    _code, out, _err = host.ask("systemctl", "show", "--property=LoadState", "--", f"{WINDOW}.timer")
-    if "LoadState=loaded" in out:
-        host.must("Ending the window", "systemctl", "start", f"{WINDOW}.service")
-        host.ask("systemctl", "stop", f"{WINDOW}.timer")
+    if unit_states(host, [f"{WINDOW}.timer"])[f"{WINDOW}.timer"] == "absent":
+        return
+    masked = [unit for unit in UPDATERS if masked_until_reboot(host, unit)]
+    if masked:
+        host.must("Unmasking the host's own updates", "systemctl", "unmask", "--runtime", "--", *masked)
+    for timer in masked:
+        if timer.endswith(".timer") and host.ask("systemctl", "--quiet", "is-enabled", timer)[0] == 0:
+            host.must("Starting the timer of the host's own updates", "systemctl", "start", "--", timer)
+    # One that ends by itself at this very moment, or stays, does no more than this has done.
+    host.ask("systemctl", "stop", "--", f"{WINDOW}.timer")
+
+
+def masked_until_reboot(host: Host, unit: str) -> bool:
+    """Return whether a unit is masked in /run."""
+    path = host.path("/run/systemd/system", unit)
+    return os.path.islink(path) and os.readlink(path) == "/dev/null"
 
 
 def active(states: Mapping[str, str]) -> list[str]:

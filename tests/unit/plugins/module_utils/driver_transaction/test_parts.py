@@ -195,16 +195,46 @@ def test_the_host_s_own_updates_are_masked_until_the_reboot_or_the_end_of_the_wi
     assert "--on-active=600" in end
     assert "systemctl unmask --runtime apt-daily.timer" in end
     assert "is-enabled apt-daily-upgrade.timer && systemctl start apt-daily-upgrade.timer" in end
+    assert ";" not in end, "Debian 12's systemd spoils it when it reads its units anew"
 
 
-def test_the_end_of_the_window_is_brought_forward_and_waited_for(systemd: Systemd) -> None:
-    close_window(Host(systemd.run))
-    assert "systemctl start local-llm-driver-window.service" in systemd.commands
+def test_the_end_of_the_window_takes_the_masks_away_before_the_timer_that_would(
+    systemd: Systemd, tmp_path: Path
+) -> None:
+    masks = tmp_path / "run/systemd/system"
+    masks.mkdir(parents=True)
+    for unit in ("apt-daily.timer", "apt-daily.service"):
+        (masks / unit).symlink_to("/dev/null")
+    close_window(Host(systemd.run, system_root=str(tmp_path)))
+    assert systemd.commands[1:] == [
+        "systemctl unmask --runtime -- apt-daily.timer apt-daily.service",
+        "systemctl --quiet is-enabled apt-daily.timer",
+        "systemctl start -- apt-daily.timer",
+        "systemctl stop -- local-llm-driver-window.timer",
+    ]
+
+
+def test_an_error_names_the_command_and_what_it_wrote(systemd: Systemd) -> None:
+    host = Host(lambda _command: (1, "", "Unit x.service not found."))
+    with pytest.raises(
+        DriverError, match=r"systemctl start -- x ended with exit code 1\. It wrote: Unit x\.service not"
+    ):
+        host.must("Starting x", "systemctl", "start", "--", "x")
 
 
 def test_a_unit_that_does_not_run_after_its_start_is_an_error(systemd: Systemd) -> None:
     with pytest.raises(DriverError, match=r"journalctl -u nvidia-persistenced\.service"):
         start(Host(systemd.run), ["nvidia-persistenced.service"])
+
+
+def test_a_unit_whose_start_came_too_early_is_started_once_more(systemd: Systemd) -> None:
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        if "start" in command:
+            systemd.state = "active" if "systemctl start -- a.service" in systemd.commands else "failed"
+        return systemd.run(command)
+
+    assert start(Host(run), ["a.service"]) == ["a.service"]
+    assert systemd.commands.count("systemctl start -- a.service") == 2
 
 
 def test_only_units_that_run_are_stopped(systemd: Systemd) -> None:
