@@ -25,9 +25,9 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._lock_holder import 
 
 ALL = ",".join(HOSTS)
 # To all hosts of a play together.
-RATE = 4_000_000
-# The line that begins a task may be read late.
-TIMING_SHARE = 0.9
+RATE = 3_000_000
+# The line that begins a task may be read late, and sftp keeps to its limit only about.
+TIMING_SHARE = 0.75
 MIRROR_UNIT = "lab-model-mirror"
 MIRROR_PORT = 8099
 
