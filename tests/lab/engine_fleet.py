@@ -25,6 +25,7 @@ KEEP = os.environ.get("LOCAL_LLM_KEEP_LAB", "") != ""
 # What the hosts ran before a test is of no interest to it; other words of a new engine are no fault.
 PATTERNS = ("-e", f"@{HERE / 'patterns.yml'}")
 PACK_STAND_IN = CHECKOUT / "tests/fakes/ollama_stand_in/pack.py"
+OLLAMA_ARCHIVE = CHECKOUT / "tests/lab/artefacts/ollama_archive.py"
 STAND_IN_VERSIONS = ("0.32.15", "0.33.0")
 VLLM = state.CACHE / "artefacts/vllm"
 # Debian 13 has no llama.cpp. The newer suite comes with a low priority, so that nothing else is taken from it. A mirror
@@ -82,8 +83,10 @@ class EngineFleet(Fleet):
         """Return the versions of Ollama: a real archive when one is named, else two versions of the stand-in."""
         real = os.environ.get("LOCAL_LLM_OLLAMA_ARCHIVE", "")
         if real:
-            version = os.environ.get("LOCAL_LLM_OLLAMA_VERSION") or STAND_IN_VERSIONS[0]
-            digest = os.environ["LOCAL_LLM_OLLAMA_SHA256"]
+            # A process of its own: the same as the molecule scenario asks.
+            asked = [sys.executable, str(OLLAMA_ARCHIVE), real]
+            found = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
+            version, digest = found["version"], found["sha256"]
             artifact = {"method": "archive", "src": real, "sha256": {"x86_64": digest, "aarch64": digest}}
             return {"version": version, "next_version": version, "artifacts": {version: artifact}}
         artifacts = {}

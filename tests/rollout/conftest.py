@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import pytest
 from fixtures import client, rollout, settled
 from fleet import Fleet
+from model_source import source
 from rollouts import HOSTS
 
-__all__ = ["client", "fleet", "other_release", "rollout", "settled"]
+__all__ = ["client", "fleet", "other_release", "rollout", "settled", "source"]
 
 LAB = os.environ.get("LOCAL_LLM_TEST_LAB", "rollout")
 KEEP = os.environ.get("LOCAL_LLM_KEEP_LAB", "") != ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,12 @@ def test_the_fake_answers_a_share_badly_to_whom_the_marker_says(
             proxy.server_close()
     assert drawn[0] == drawn[1], "the same seed, the same answers"
     assert sum(drawn[0]) / 2000 == pytest.approx(percent / 100, abs=0.02)
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="needs the program zstd")
+@pytest.mark.parametrize("version", ["0.32.15", "0.33.0"])
+def test_an_archive_of_ollama_says_its_version_so_that_one_variable_is_enough(tmp_path: Path, version: str) -> None:
+    path = tmp_path / "ollama.tar.zst"
+    digest = load("tests/fakes/ollama_stand_in/pack.py").pack(path, version)
+    found = load("tests/lab/artefacts/ollama_archive.py").described(path)
+    assert found == {"path": str(path), "version": version, "sha256": digest}
