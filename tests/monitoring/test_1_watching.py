@@ -82,7 +82,7 @@ def test_a_change_of_the_engine_is_held_against_the_rules_and_the_targets_follow
     wait_for("nobody to tell of Ollama any more", lambda: not on_ollama.fleet.query("local_llm_ollama_up"), 90)
 
 
-def test_new_rules_are_loaded_without_a_restart_and_a_second_run_changes_nothing(
+def test_new_rules_are_loaded_without_a_restart_and_a_second_run_on_all_hosts_changes_nothing(
     watched: Watched, ruled: Ruled
 ) -> None:
     assert ruled.run.changed > 0

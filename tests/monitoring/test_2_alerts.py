@@ -167,7 +167,7 @@ def test_faults_at_one_time_are_told_each_by_its_name(calm: Watched, tmp_path: P
 
 
 def test_more_clients_than_the_engines_can_serve_are_told_as_requests_that_wait(calm: Watched) -> None:
-    crowd = Crowd(calm.fleet.lab.host("gw1").address, clients=48)
+    crowd = Crowd(calm.fleet.lab.host("gw1").address, clients=72, output_tokens=128)
     queues = [Fault("LocalLlmEngineQueue", {"host": host, "server": f"{host}-chat"}) for host in SERVING]
     breaks(calm, replace(queues[0], happen=crowd.start), replace(queues[-1], mend=crowd.stop))
 
