@@ -13,4 +13,4 @@ need_venv
 [ -d "$ROOT/tests/monitoring" ] || die "tests/monitoring is missing: there is nothing to run"
 cd "$COLLECTION"
 [ -n "${EXTRA:-}" ] || set -- -m "not extra" "$@"
-exec pytest tests/monitoring --durations=10 "$@"
+exec pytest tests/monitoring --durations=15 "$@"

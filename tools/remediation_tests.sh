@@ -11,4 +11,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_venv
 [ "$(id -u)" -eq 0 ] || die "the lab's machines need root: sudo make remediation-tests"
 cd "$COLLECTION"
-exec pytest tests/remediation --durations=10 "$@"
+exec pytest tests/remediation --durations=15 "$@"

@@ -6,6 +6,7 @@
 python3 tools/run_parts.py lint sanity unit        a failed part does not stop the others (FAIL_FAST=1: it does)
 python3 tools/run_parts.py rollout-tests , lint    a comma begins a lane: lanes run side by side. Most tests of a lab
                                                    wait for machines, so that two lanes end sooner, also on two cores
+python3 tools/run_parts.py lint gpu-tests+unit     a plus joins parts of one lane that run beside each other
 
 Only the standard library, and syntax that an old Python reads.
 """
@@ -65,21 +66,30 @@ class Part:
 
 
 class Lane:
-    """Parts that run one after the other; another lane may run beside it."""
+    """Steps that run one after the other, each of one part or of several at a time; another lane may run beside it."""
 
     def __init__(self, names: list[str]) -> None:
-        self.parts = [Part(name) for name in names]
+        self.steps = [[Part(part) for part in name.split("+")] for name in names]
+        self.parts = [part for step in self.steps for part in step]
         self.stopping = threading.Event()
 
     def run(self, several: bool) -> None:
-        for number, part in enumerate(self.parts, start=1):
+        for number, step in enumerate(self.steps, start=1):
             if self.stopping.is_set():
                 return
-            print(f"\n######## {part.name} ({number} of {len(self.parts)})", flush=True)
-            part.run(f"[{part.name}] " if several else "")
+            print(f"\n######## {' and '.join(part.name for part in step)} ({number} of {len(self.steps)})", flush=True)
+            threads = [
+                threading.Thread(target=part.run, args=(f"[{part.name}] " if several or len(step) > 1 else "",))
+                for part in step
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
             if self.stopping.is_set():
-                part.result = "interrupted"
-            elif part.result != "ok" and os.environ.get("FAIL_FAST") == "1":
+                for part in step:
+                    part.result = "interrupted"
+            elif os.environ.get("FAIL_FAST") == "1" and any(part.result != "ok" for part in step):
                 return
 
     def interrupt(self) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import pytest
 from fleet import Client
 from gpu_fleet import GpuFleet, with_faults
+from remediation_journal import assert_held
 from rollouts import HOSTS, gateway_servers
 from waiting import wait_for
 
@@ -26,6 +27,13 @@ def servers(fleet: GpuFleet) -> dict[str, str]:
 ALL_READY = {f"{host}-chat": "ready" for host in HOSTS}
 
 
+@pytest.fixture(scope="module")
+def remediated(fleet: GpuFleet) -> None:
+    """Remediation on gpu2, which does nothing but write down who has the host."""
+    fleet.include_role("gpu2", "local_llm.ops.remediation", remediation_agent=False)
+
+
+@pytest.mark.usefixtures("remediated")
 def test_reset_mends_what_a_reset_mends_without_a_failed_request(fleet: GpuFleet, client: Client) -> None:
     fleet.give(gpu2=with_faults("ecc_volatile"))
     done, hosts = fleet.health(*MEND)
@@ -34,7 +42,8 @@ def test_reset_mends_what_a_reset_mends_without_a_failed_request(fleet: GpuFleet
     assert servers(fleet) == ALL_READY
     actions = json.loads(fleet.shell("gpu2", "cat /var/lib/local_llm/health/state.json"))["actions"]
     assert {(action["rung"], action["result"]) for action in actions} == {("reset_gpu", "verified")}
-    assert len({action["at_seconds"] for action in actions}) == 1, "one reset, for every cause that it answers"
+    (reset_at,) = {action["at_seconds"] for action in actions}  # one reset, for every cause that it answers
+    assert_held(fleet, "gpu2", reset_at)
     assert hosts["gpu2"]["repair"]["outcome"] == "repaired"
     assert {(one["rung"], one["result"]) for one in hosts["gpu2"]["repairs"]} == {("reset_gpu", "verified")}
     assert "gpu2, this run: repaired" in done.output and ": helped" in done.output

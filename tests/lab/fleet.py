@@ -230,6 +230,17 @@ class Fleet:
         answer: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
         return answer
 
+    def include_role(self, pattern: str, role: str, **variables: Any) -> None:
+        """Include a role on hosts, with variables on top of the lab's."""
+        command = [str(self.venv / "bin" / "ansible"), pattern, "-i", str(self.lab.directory / "inventory.yml")]
+        command += ["-i", str(CHECKOUT / "inventories/lab/hosts.yml"), "-m", "ansible.builtin.include_role"]
+        command += ["-a", f"name={role}", "-e", json.dumps(variables)]
+        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False, timeout=600)
+        if done.returncode != 0:
+            raise RuntimeError(
+                f"{role} on {pattern}: exit code {done.returncode}\n{(done.stdout + done.stderr)[-6000:]}"
+            )
+
     def playbook_command(self, playbook: str, *extra: str) -> list[str]:
         """Return the command line of a playbook of the collection, as a user would type it."""
         variables = CHECKOUT / "inventories/lab/hosts.yml"

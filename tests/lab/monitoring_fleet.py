@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from engine_fleet import PATTERNS, EngineFleet
+from fleet import PlaybookRun, Traffic
 from gpu_fleet import FakeGpus, Scenario, healthy
 
 from ansible_collections.local_llm.ops.tests.fakes.nvml import scenarios
@@ -27,6 +29,8 @@ LAB = os.environ.get("LOCAL_LLM_TEST_LAB", "monitoring")
 KEEP = os.environ.get("LOCAL_LLM_KEEP_LAB", "") != ""
 LAB_HOSTS = ("gw1=bookworm", "gpu1=trixie", "gpu2=bookworm", "mon1=bookworm:monitoring")
 SERVING = ("gpu1", "gpu2")
+# What a fresh fleet serves with, and what it is moved to. Both are releases of tests/engines/variables.yml.
+FIRST_ENGINE, ENGINE = "ollama", "llamacpp"
 GPU_PROFILES = {"gpu1": "hgx_h100_8", "gpu2": "l4_1"}
 # What the profiles do not say, so that panels have something to show: a card that works, bytes sent and received over
 # PCIe and NVLink (fields of NVML by number), a little memory of a process that has ended, and some of one that has not.
@@ -36,6 +40,13 @@ AT_WORK = {
     **{f"field.{number}": 1 << 20 for number in (138, 139)},
 }
 PROCESSES = {"process.0": "compute 999999 8192", "process.1": "compute 1 4096"}
+
+# Rules of one's own beside those of the collection, and what tells a reload from a restart.
+WITH_OWN_RULES = (
+    "-e",
+    '{"monitoring_extra_rule_groups": [{"name": "own", "rules": [{"record": "own:one", "expr": "vector(1)"}]}]}',
+)
+SHOWN_RUNS = "systemctl show -p InvocationID prometheus prometheus-alertmanager"
 
 # What lab hosts tell of the machine that they share, which is busy with these tests: that is no fault of the fleet.
 SHARED_MACHINE = {
@@ -108,15 +119,31 @@ def at_work(profile: str) -> Scenario:
     return scenarios.gpu_change(found, 0, PROCESSES)
 
 
-class MonitoringFleet(FakeGpus):
-    """A fleet with a monitoring host and fake GPUs."""
+class MonitoringFleet(FakeGpus, EngineFleet):
+    """A fleet with a monitoring host, fake GPUs, and an engine that is changed while it is watched."""
 
     webhook_url = "http://127.0.0.1:9/nobody"
+    serves = FIRST_ENGINE
 
     def playbook_command(self, playbook: str, *extra: str) -> list[str]:
         """Return the command line of a playbook with the variables of these tests."""
-        ours = ["-e", f"@{HERE / 'variables.yml'}", "-e", f"webhook_url={self.webhook_url}"]
-        return super().playbook_command(playbook, *ours, *extra)
+        ours = [*PATTERNS, "-e", f"@{HERE / 'variables.yml'}", "-e", f"webhook_url={self.webhook_url}"]
+        return super().playbook_command(playbook, *ours, "-e", f"engine_release={self.serves}", *extra)
+
+    def find_engine(self) -> None:
+        """Take over what hosts serve with that were kept from an earlier run."""
+        known = self.shell(self.hosts[0], "ls /var/lib/local_llm/instances 2>/dev/null || true").split()
+        self.serves = self.description(self.hosts[0])["engine"] if "chat" in known else FIRST_ENGINE
+
+    def change_engine(self, engine: str) -> PlaybookRun:
+        """Run an upgrade to another engine, which asks this Prometheus and silences at this Alertmanager."""
+        self.serves = engine
+        address = self.lab.host("mon1").address
+        told = {f"local_llm_{name}_url": f"http://{address}:{port}" for name, port in
+                (("prometheus", 9090), ("alertmanager", 9093))}  # fmt: skip
+        done = self.playbook("upgrade", "-e", json.dumps(told))
+        assert done.code == 0, done.output[-6000:]
+        return done
 
     def ask(self, port: int, path: str, **query: str) -> Any:
         """Return what Prometheus (9090) or Alertmanager (9093) answers."""
@@ -169,25 +196,51 @@ class MonitoringFleet(FakeGpus):
             webhook.close()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Watched:
-    """A fleet with its receiver."""
+    """A fleet with its receiver.
+
+    undisturbed_since, undisturbed_looks: when a test broke something last, and how often rules had been looked at then.
+    """
 
     fleet: MonitoringFleet
     webhook: Webhook
+    undisturbed_since: float = 0.0
+    undisturbed_looks: float = 0.0
 
     def is_calm(self) -> bool:
         """Tell whether nothing fires that could."""
         return not {name for name, _host in self.fleet.firing()} - SHARED_MACHINE.keys()
 
-    def unexpected(self, *expected: str, since: float) -> set[str]:
-        """Return the names of alerts that came since then and are neither expected nor of the machine below."""
-        return {one.name for one in self.webhook.told(since)} - set(expected) - SHARED_MACHINE.keys()
+    def unexpected(self, *expected: tuple[str, str], since: float) -> set[tuple[str, str]]:
+        """Return (alert, host) of what came since then and is neither expected nor of the machine below."""
+        told = {(one.name, one.labels.get("host", "")) for one in self.webhook.told(since)}
+        return {one for one in told - set(expected) if one[0] not in SHARED_MACHINE}
+
+    def looks(self) -> float:
+        """Return how often the group of alerts that was looked at least was looked at."""
+        groups = 'rule_group=~".*;local_llm_.*_alerts"'
+        return self.fleet.value(f"min(prometheus_rule_group_iterations_total{{{groups}}})")
+
+    def leave_alone(self) -> None:
+        """Begin a time in which nothing may fire."""
+        self.undisturbed_since, self.undisturbed_looks = time.monotonic(), self.looks()
 
 
 @dataclass(frozen=True)
-class Upgraded:
-    """An upgrade of the watched fleet: the releases by host before it and after it."""
+class Moved:
+    """The change of the engine of the watched fleet: releases by host before and after, the run, its requests."""
 
     before: Mapping[str, str]
     after: Mapping[str, str]
+    run: PlaybookRun
+    traffic: Traffic
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """The first run of the playbook monitoring with rules of one's own: the run, and what runs before and after it."""
+
+    run: PlaybookRun
+    before: str
+    after: str

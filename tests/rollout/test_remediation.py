@@ -10,25 +10,16 @@ import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fleet import Fleet
+from remediation_journal import DIRECTORY, HOLD, REMEDIATE, assert_held, told, unit_time
 from rollouts import HOSTS, Rollout
 from waiting import wait_for
 
-# On demand until it has passed on a lab as a whole.
+# On demand for its time: about four minutes beside others.
 pytestmark = pytest.mark.extra
 PLAYBOOK = Path(__file__).parent / "remediation.yml"
-REMEDIATE = "/usr/local/libexec/local_llm/remediate"
-DIRECTORY = "/var/lib/local_llm/remediation"
-
-
-def told(fleet: Fleet, host: str) -> list[tuple[str, str]]:
-    """Return (action, result or who) of every line of a host's remediation."""
-    text = fleet.shell(host, f"cat {DIRECTORY}/journal.jsonl 2>/dev/null || true")
-    lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-    return [(x["action"], x["reason"] if x["action"] in ("begin", "end") else x["result"]) for x in lines]
 
 
 def looked_at(fleet: Fleet, host: str) -> float:
@@ -73,7 +64,7 @@ def watchful(fleet: Fleet) -> Iterator[Fleet]:
             yield fleet
 
 
-def test_a_host_holds_its_hands_from_the_begin_of_its_turn_to_the_end(
+def test_a_host_holds_its_hands_from_the_begin_of_its_turn_to_the_end_forward_and_back(
     watchful: Fleet, rollout: Callable[..., Rollout], other_release: list[str], settled: Callable[[], None]
 ) -> None:
     fleet = watchful
@@ -82,14 +73,21 @@ def test_a_host_holds_its_hands_from_the_begin_of_its_turn_to_the_end(
     run.wait_event("drained")
     first = next(host for host in HOSTS if len(told(fleet, host)) > before[host])
     # The dead-man is not armed yet: nothing but what the rollout said keeps remediation away.
-    assert "works on this host" in fleet.shell(first, f"{REMEDIATE} status")
+    assert HOLD in fleet.shell(first, f"{REMEDIATE} status")
     done = run.finish()
     assert done.code == 0, done.output[-4000:]
     settled()
     name = f"by {done.made_rollout.name}"
     for host in HOSTS:
         assert told(fleet, host)[before[host] :] == [("begin", name), ("end", name)], host
-        assert "works on this host" not in fleet.shell(host, f"{REMEDIATE} status")
+        assert_held(fleet, host, unit_time(fleet, host, "ActiveEnterTimestamp"), name)
+
+    back = fleet.playbook("rollback")
+    assert back.code == 0, back.output[-4000:]
+    settled()
+    name = f"by {back.made_rollout.name}"
+    for host in HOSTS:
+        assert_held(fleet, host, unit_time(fleet, host, "ActiveEnterTimestamp"), name)
 
 
 def test_a_crash_while_somebody_has_the_host_is_left_to_them_and_the_next_one_is_not(watchful: Fleet) -> None:
@@ -105,6 +103,19 @@ def test_a_crash_while_somebody_has_the_host_is_left_to_them_and_the_next_one_is
     assert told(fleet, host)[count:] == [("begin", "by test"), ("end", "by test")]
     crash(fleet, host)
     wait_for("remediation to act", lambda: ("restart", "done") in told(fleet, host)[count:])
+
+
+def test_stop_and_start_have_the_host_while_they_change_its_service(watchful: Fleet) -> None:
+    fleet, host = watchful, HOSTS[0]
+    done = fleet.playbook("stop", "--limit", host)
+    assert done.code == 0, done.output[-4000:]
+    assert_held(fleet, host, unit_time(fleet, host, "InactiveEnterTimestamp"), "by stop")
+    count = len(told(fleet, host))
+    wait_looks(fleet, host)
+    assert told(fleet, host)[count:] == [], "what a person has stopped stays stopped"
+    done = fleet.playbook("start")
+    assert done.code == 0, done.output[-4000:]
+    assert_held(fleet, host, unit_time(fleet, host, "ActiveEnterTimestamp"), "by start")
 
 
 def test_start_says_that_it_has_the_host_and_changes_nothing_where_all_serve(watchful: Fleet) -> None:
