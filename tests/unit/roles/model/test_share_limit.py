@@ -36,7 +36,7 @@ def bring(
     return code, output, [one for one in fetches if one["directory"] == "/nonexistent"]
 
 
-MIRROR = {"local_llm_model_fan_out": "mirror", "local_llm_model_mirror_url": "http://127.0.0.1:9"}
+MIRROR: dict[str, Any] = {"local_llm_model_fan_out": "mirror", "local_llm_model_mirror_url": "http://127.0.0.1:9"}
 
 
 def test_each_host_of_those_at_work_has_an_equal_part_at_a_mirror(tmp_path: Path) -> None:
