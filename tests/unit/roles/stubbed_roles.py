@@ -19,7 +19,7 @@ COLLECTIONS = next(path for path in sys.path if (Path(path) / "ansible_collectio
 ROLES = ("_release", "_driver", "_model", "_recovery", "remediation", "nvidia_driver")
 MODULES = (
     "rollout_lock", "gateway_info", "rollout_mark", "rollout_journal", "rollout_alerts", "llm_release_info",
-    "gpu_driver_rollout", "said",
+    "gpu_driver_rollout", "model_artifact", "model_directory", "model_store", "said",
 )  # fmt: skip
 # Answers with the first rule of its name whose options are those of the call.
 MODULE = """#!/usr/bin/python
