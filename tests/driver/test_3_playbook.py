@@ -129,11 +129,27 @@ def test_module_that_is_another_one_than_its_package_says_goes_back(serving: Dri
     assert servers(serving) == READY
 
 
-def test_modules_that_do_not_unload_go_back_or_take_a_reboot_with_consent(serving: DriverRolloutFleet) -> None:
+def stick(fleet: DriverRolloutFleet) -> None:
+    """Keep the modules in the kernel of each host until its next boot."""
     for host in SERVING:
-        serving.shell(host, "mkdir -p /run/driver_stand_in && touch /run/driver_stand_in/stuck")
+        fleet.shell(host, "mkdir -p /run/driver_stand_in && touch /run/driver_stand_in/stuck")
+
+
+def test_modules_that_do_not_unload_go_back_where_no_reboot_is_allowed(serving: DriverRolloutFleet) -> None:
+    stick(serving)
     done = serving.change(NEW)
     assert done.code != 0
     assert "nvidia_driver_reboot is no" in done.output
     assert done.outcome == "rolled_back_verified", done.output[-6000:]
     assert servers(serving) == READY
+
+
+def test_modules_that_do_not_unload_take_a_reboot_with_consent(serving: DriverRolloutFleet) -> None:
+    stick(serving)
+    done = serving.playbook("driver", *wanted(NEW, reboot="yes"))
+    assert done.code == 0, done.output[-6000:]
+    assert done.outcome == "completed"
+    assert drivers(serving) == both(NEW)
+    assert servers(serving) == READY
+    rebooted = [line["host"] for line in journal(done.made_rollout) if line["event"] == "rebooting"]
+    assert sorted(rebooted) == sorted(SERVING)
