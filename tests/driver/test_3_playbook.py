@@ -134,9 +134,13 @@ def test_dead_controller_is_gone_on_with_and_a_drained_server_stays_drained(on_n
     assert on_new.state("gpu1") == "open"
     assert servers(on_new)["gpu1-chat"] == "drain", "nothing lets a host in by itself while its driver is half there"
 
+    # upgrade asks for instances that serve, and says to start them; start finds the lock of the dead rollout.
     refused = on_new.playbook("upgrade", "-e", "lab_parallel_requests=3")
     assert refused.code != 0
+    refused = on_new.playbook("start")
+    assert refused.code != 0
     assert "run driver" in refused.output, f"nobody says which playbook ends it: {refused.output[-4000:]}"
+    assert servers(on_new)["gpu1-chat"] == "drain"
 
     done = on_new.change(OLD, "-e", '{"local_llm_allow_pool_outage": true}')
     assert done.code == 0, done.output[-6000:]
