@@ -29,6 +29,30 @@ def serving() -> Iterator[DriverRolloutFleet]:
 
 
 @pytest.fixture
+def on_old(serving: DriverRolloutFleet) -> DriverRolloutFleet:
+    """Hosts that serve on the old driver."""
+    return bring(serving, OLD)
+
+
+@pytest.fixture
+def on_new(serving: DriverRolloutFleet) -> DriverRolloutFleet:
+    """Hosts that serve on the new driver."""
+    return bring(serving, NEW)
+
+
+def bring(fleet: DriverRolloutFleet, version: str) -> DriverRolloutFleet:
+    """Let all hosts serve on a version, whatever a test before has left."""
+    if drivers(fleet) != both(version) or "open" in {fleet.state(host) for host in SERVING}:
+        for host in SERVING:
+            fleet.shell(host, "rm -rf /run/driver_stand_in")
+            fleet.ad_hoc("gw1", "local_llm.ops.gateway_backend", f"pool=chat server={host}-chat state=ready")
+        done = fleet.change(version, "-e", '{"local_llm_allow_pool_outage": true}')
+        assert done.code == 0, done.output[-6000:]
+        assert drivers(fleet) == both(version)
+    return fleet
+
+
+@pytest.fixture
 def client(serving: DriverRolloutFleet) -> Iterator[Client]:
     with serving.client(rate=10) as it:
         it.wait_answered(10)
@@ -102,38 +126,58 @@ def test_good_driver_comes_to_every_host_and_clients_see_none_of_it(
     assert traffic.failed == 0, traffic
 
 
-def test_dead_controller_is_gone_on_with_and_a_drained_server_stays_drained(serving: DriverRolloutFleet) -> None:
-    serving.ad_hoc("gw1", "local_llm.ops.gateway_backend", "pool=chat server=gpu2-chat state=drain")
-    run = Rollout(serving, *wanted(OLD), playbook="driver")
+def test_dead_controller_is_gone_on_with_and_a_drained_server_stays_drained(on_new: DriverRolloutFleet) -> None:
+    on_new.ad_hoc("gw1", "local_llm.ops.gateway_backend", "pool=chat server=gpu2-chat state=drain")
+    run = Rollout(on_new, *wanted(OLD), playbook="driver")
     run.wait_event("driver_installed", "gpu1", 200)
     run.kill()
-    assert serving.state("gpu1") == "open"
-    assert servers(serving)["gpu1-chat"] == "drain", "nothing lets a host in by itself while its driver is half there"
+    assert on_new.state("gpu1") == "open"
+    assert servers(on_new)["gpu1-chat"] == "drain", "nothing lets a host in by itself while its driver is half there"
 
-    refused = serving.playbook("upgrade", "-e", "lab_parallel_requests=3")
+    # upgrade asks for instances that serve, and says to start them; start finds the lock of the dead rollout.
+    refused = on_new.playbook("upgrade", "-e", "lab_parallel_requests=3")
     assert refused.code != 0
-    assert "run driver" in refused.output, "the lock of a dead driver rollout names the playbook that ends it"
+    refused = on_new.playbook("start")
+    assert refused.code != 0
+    assert "run driver" in refused.output, f"nobody says which playbook ends it: {refused.output[-4000:]}"
+    assert servers(on_new)["gpu1-chat"] == "drain"
 
-    done = serving.change(OLD, "-e", '{"local_llm_allow_pool_outage": true}')
+    done = on_new.change(OLD, "-e", '{"local_llm_allow_pool_outage": true}')
     assert done.code == 0, done.output[-6000:]
-    assert drivers(serving) == both(OLD)
-    assert servers(serving) == {"gpu1-chat": "ready", "gpu2-chat": "drain"}
-    serving.ad_hoc("gw1", "local_llm.ops.gateway_backend", "pool=chat server=gpu2-chat state=ready")
+    assert drivers(on_new) == both(OLD)
+    assert servers(on_new) == {"gpu1-chat": "ready", "gpu2-chat": "drain"}
+    on_new.ad_hoc("gw1", "local_llm.ops.gateway_backend", "pool=chat server=gpu2-chat state=ready")
 
 
-def test_module_that_is_another_one_than_its_package_says_goes_back(serving: DriverRolloutFleet) -> None:
-    done = serving.change(OTHER)
+def test_module_that_is_another_one_than_its_package_says_goes_back(on_old: DriverRolloutFleet) -> None:
+    done = on_old.change(OTHER)
     assert done.code != 0
     assert done.outcome == "rolled_back_verified", done.output[-6000:]
-    assert drivers(serving) == both(OLD)
-    assert servers(serving) == READY
+    assert drivers(on_old) == both(OLD)
+    assert servers(on_old) == READY
 
 
-def test_modules_that_do_not_unload_go_back_or_take_a_reboot_with_consent(serving: DriverRolloutFleet) -> None:
+def stick(fleet: DriverRolloutFleet) -> None:
+    """Keep the modules in the kernel of each host until its next boot."""
     for host in SERVING:
-        serving.shell(host, "mkdir -p /run/driver_stand_in && touch /run/driver_stand_in/stuck")
-    done = serving.change(NEW)
+        fleet.shell(host, "mkdir -p /run/driver_stand_in && touch /run/driver_stand_in/stuck")
+
+
+def test_modules_that_do_not_unload_go_back_where_no_reboot_is_allowed(on_old: DriverRolloutFleet) -> None:
+    stick(on_old)
+    done = on_old.change(NEW)
     assert done.code != 0
     assert "nvidia_driver_reboot is no" in done.output
     assert done.outcome == "rolled_back_verified", done.output[-6000:]
-    assert servers(serving) == READY
+    assert servers(on_old) == READY
+
+
+def test_modules_that_do_not_unload_take_a_reboot_with_consent(on_old: DriverRolloutFleet) -> None:
+    stick(on_old)
+    done = on_old.playbook("driver", *wanted(NEW, reboot="yes"))
+    assert done.code == 0, done.output[-6000:]
+    assert done.outcome == "completed"
+    assert drivers(on_old) == both(NEW)
+    assert servers(on_old) == READY
+    rebooted = [line["host"] for line in journal(done.made_rollout) if line["event"] == "rebooting"]
+    assert sorted(rebooted) == sorted(SERVING)
