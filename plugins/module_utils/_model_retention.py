@@ -215,7 +215,7 @@ def _plan_archive(rows: list[dict[str, Any]], policy: Mapping[str, int], now: da
         if beyond:
             row["action"], row["reason"] = (
                 "delete",
-                f"newer ones are archived, and archive_keep is {policy['archive_keep']}",
+                f"beyond the newest in the archive that are kept: archive_keep is {policy['archive_keep']}",
             )
         elif end <= now:
             row["action"] = "delete"

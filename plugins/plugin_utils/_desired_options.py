@@ -42,13 +42,14 @@ def check_options(path: str, value: Any, spec: Spec, report: Report) -> None:
             hint = f"Did you mean {near}?" if near else f"Known keys: {', '.join(spec)}."
             report("unknown_key", f"{path}.{key}", given, None, f"Unknown key {key}. {hint}")
         elif given is not None:
-            _check_value(f"{path}.{key}", given, spec[key], report)
+            check_value(f"{path}.{key}", given, spec[key], report)
     for key, one in spec.items():
         if one.get("required") and value.get(key) is None:
             report("missing_key", f"{path}.{key}", "missing", _WORDS[str(one["type"])], f"Add {key} to {path}.")
 
 
-def _check_value(path: str, value: Any, spec: Mapping[str, Any], report: Report) -> None:
+def check_value(path: str, value: Any, spec: Mapping[str, Any], report: Report) -> None:
+    """Report a value of the wrong type, or one that is no choice."""
     kind = str(spec.get("type", "str"))
     choices = spec.get("choices") or ()
     if not _fits(value, kind, str(spec.get("elements", ""))):
@@ -60,7 +61,7 @@ def _check_value(path: str, value: Any, spec: Mapping[str, Any], report: Report)
     elif kind == "list":
         each = {"type": spec.get("elements", "raw"), "choices": choices, "options": spec.get("options")}
         for number, item in enumerate(value if isinstance(value, list) else str(value).split(",")):
-            _check_value(f"{path}[{number}]", item, each, report)
+            check_value(f"{path}[{number}]", item, each, report)
     elif choices and value not in choices:
         near = nearest(str(value), [str(choice) for choice in choices])
         known = ", ".join(map(str, choices))

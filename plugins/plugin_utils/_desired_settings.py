@@ -14,7 +14,7 @@ from ansible_collections.local_llm.ops.plugins.module_utils._verdict import Tole
 from ansible_collections.local_llm.ops.plugins.modules.gpu_benchmark import ARGUMENTS as GPU_BENCHMARK
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_scenarios import scenarios
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_collect import Collector
-from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_options import Spec, check_options
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_options import Spec, check_options, check_value
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_schema import MEASURING_FIELDS, Report
 
 _INT: Mapping[str, Any] = {"type": "int"}
@@ -32,6 +32,8 @@ RUN: Spec = {
     "rebaseline": _BOOL,
     "fail": _BOOL,
 }
+FAN_OUT_WAYS = ("controller", "copy", "mirror")
+_MIRROR = "local_llm_model_mirror_url"
 LOAD: Spec = {key: BENCHMARK.get(key, _INT) for key in MEASURING_FIELDS["local_llm_benchmark"]}
 
 
@@ -50,10 +52,23 @@ def _tolerances(path: str, value: Any, report: Report) -> None:
         report("tolerances", where.replace("tolerances", path, 1), None, None, fix)
 
 
+def _value(spec: Mapping[str, Any]) -> Callable[[str, Any, Report], None]:
+    return lambda path, value, report: check_value(path, value, spec, report)
+
+
+def _mirror_finding(variables: Mapping[str, Any], report: Report) -> None:
+    """A mirror needs an address; it takes two variables to see that it has none."""
+    if variables.get("local_llm_model_fan_out") == "mirror" and not variables.get(_MIRROR):
+        fix = f"Set {_MIRROR} to the address below which models lie as <name>/<revision>/<file>, or take another way."
+        report("missing_key", _MIRROR, "missing", "an address, since local_llm_model_fan_out is mirror", fix)
+
+
 CHECKS: Mapping[str, Callable[[str, Any, Report], None]] = {
     "local_llm_benchmark": _by(LOAD),
     "local_llm_benchmark_run": _by(RUN),
     "local_llm_gpu_benchmark": _by(GPU_BENCHMARK),
+    "local_llm_model_fan_out": _value({"type": "str", "choices": FAN_OUT_WAYS}),
+    _MIRROR: _value({"type": "str"}),
     "local_llm_tolerances": _tolerances,
 }
 
@@ -68,4 +83,5 @@ def setting_findings(
         for name in names:
             if variables.get(name) is not None:
                 CHECKS[name](name, variables[name], out.fail)
+        _mirror_finding(variables, out.fail)
     return out.findings()

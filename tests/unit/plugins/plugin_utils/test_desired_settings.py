@@ -50,6 +50,9 @@ def lines(name: str, value: Any) -> list[str]:
         ("tolerances", {"ratio_maxx": 2}, ["local_llm_tolerances.ratio_maxx", "did you mean ratio_max?"]),
         ("tolerances", {"ratio_max": "2"}, ["local_llm_tolerances.ratio_max", "'2'", "without quotes"]),
         ("tolerances", 2, ["local_llm_tolerances on", "2", "a mapping"]),
+        ("model_fan_out", "miror", ["local_llm_model_fan_out on", "miror", "Did you mean mirror?"]),
+        ("model_fan_out", "ftp", ["local_llm_model_fan_out on", "ftp", "Choose one of controller, copy, mirror."]),
+        ("model_fan_out", "mirror", ["local_llm_model_mirror_url on gpu1, gpu2", "missing", "or take another way"]),
     ],
 )
 def test_a_wrong_setting_is_told_with_key_value_and_fix(name: str, value: Any, words: list[str]) -> None:
@@ -65,10 +68,16 @@ def test_a_wrong_setting_is_told_with_key_value_and_fix(name: str, value: Any, w
         ("benchmark", {"users": 2, "requests": "150", "pause_seconds": 0}),
         ("gpu_benchmark", {"profile": "standard", "dtypes": "fp16", "gpus": 0}),
         ("tolerances", {"ratio_max": 2}),
+        ("model_fan_out", "copy"),
     ],
 )
 def test_what_ansible_would_take_passes(name: str, value: Any) -> None:
     assert lines(f"local_llm_{name}", value) == []
+
+
+def test_a_mirror_with_an_address_passes() -> None:
+    settings = {"local_llm_model_fan_out": "mirror", "local_llm_model_mirror_url": "http://10.0.0.5/models"}
+    assert setting_findings({"gpu1": settings}) == []
 
 
 def test_the_keys_of_a_run_are_those_that_role_and_playbook_hand_over() -> None:
