@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from driver_fleet import FAILS, KEEP, NEW, OLD, OTHER
@@ -157,6 +159,26 @@ def test_module_that_is_another_one_than_its_package_says_goes_back(on_old: Driv
     assert servers(on_old) == READY
 
 
+@contextmanager
+def switched_on_again(fleet: DriverRolloutFleet) -> Iterator[None]:
+    """Switch on each host that goes off: a host of the lab that reboots ends, and does not come back by itself."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(1):
+            for host in SERVING:
+                if not fleet.is_on(host):
+                    fleet.lab_command("boot", host)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
 def stick(fleet: DriverRolloutFleet) -> None:
     """Keep the modules in the kernel of each host until its next boot."""
     for host in SERVING:
@@ -174,7 +196,8 @@ def test_modules_that_do_not_unload_go_back_where_no_reboot_is_allowed(on_old: D
 
 def test_modules_that_do_not_unload_take_a_reboot_with_consent(on_old: DriverRolloutFleet) -> None:
     stick(on_old)
-    done = on_old.playbook("driver", *wanted(NEW, reboot="yes"))
+    with switched_on_again(on_old):
+        done = on_old.playbook("driver", *wanted(NEW, reboot="yes"))
     assert done.code == 0, done.output[-6000:]
     assert done.outcome == "completed"
     assert drivers(on_old) == both(NEW)
