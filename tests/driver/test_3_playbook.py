@@ -144,6 +144,16 @@ def test_dead_controller_is_gone_on_with_and_a_drained_server_stays_drained(on_n
     assert "run driver" in refused.output, f"nobody says which playbook ends it: {refused.output[-4000:]}"
     assert servers(on_new)["gpu1-chat"] == "drain"
 
+    # A lock expires. What the dead rollout left on the host does not mend by that.
+    lock = "/var/lib/local_llm/gateway/rollout.lock"
+    on_new.shell(
+        "gw1", f"""sed -i -E 's/("renewed_at": *)"[^"]*"/\\1"2020-01-01T00:00:00Z"/' {lock}; grep -q 2020-01 {lock}"""
+    )
+    refused = on_new.playbook("start")
+    assert refused.code != 0
+    assert "is open here (installed). Run driver" in refused.output, refused.output[-4000:]
+    assert servers(on_new)["gpu1-chat"] == "drain"
+
     done = on_new.change(OLD, "-e", '{"local_llm_allow_pool_outage": true}')
     assert done.code == 0, done.output[-6000:]
     assert drivers(on_new) == both(OLD)
