@@ -145,7 +145,8 @@ ARGUMENTS = {
     "required_series": {"type": "list", "elements": "dict"},
     "unknown_version": {"type": "str"},
     "timeout_seconds": {"type": "float", "default": 10.0},
-    "fail_unless_pass": {"type": "bool", "default": False},
+    # no_log: false, since Ansible takes every name with "pass" in it for a secret.
+    "fail_unless_pass": {"type": "bool", "default": False, "no_log": False},
 }
 
 
