@@ -38,10 +38,13 @@ class Part:
         self.closing_lines: list[str] = []
         self.failed_tests: list[str] = []
         self.process: subprocess.Popen[str] | None = None
+        self.interrupted = False
 
     def run(self, prefix: str = "") -> None:
         """Run the target, show its output as it comes and keep pytest's closing lines and the failed tests' names."""
         started = time.monotonic()
+        # Until it has ended well, also where this ends in an exception.
+        self.result = "FAILED"
         self.process = subprocess.Popen(
             [os.environ.get("MAKE", "make"), "--no-print-directory", self.name],
             stdout=subprocess.PIPE,
@@ -52,6 +55,8 @@ class Part:
             # A group of its own: an interruption reaches everything that the part has started, and nothing else.
             start_new_session=True,
         )
+        if self.interrupted:
+            end_groups([self.process])
         for line in self.process.stdout or ():
             sys.stdout.write(prefix + line)
             sys.stdout.flush()
@@ -62,7 +67,11 @@ class Part:
                 self.failed_tests.append(plain[:300])
         code = self.process.wait()
         self.seconds = time.monotonic() - started
-        self.result = "ok" if code == 0 else "FAILED"
+        self.result = "interrupted" if self.interrupted else "ok" if code == 0 else "FAILED"
+
+    def running(self) -> bool:
+        """Return whether it has begun, or is about to, and has not ended."""
+        return self.process is None or self.process.poll() is None
 
 
 class Lane:
@@ -86,28 +95,33 @@ class Lane:
                 thread.start()
             for thread in threads:
                 thread.join()
-            if self.stopping.is_set():
-                for part in step:
-                    part.result = "interrupted"
-            elif os.environ.get("FAIL_FAST") == "1" and any(part.result != "ok" for part in step):
+            if os.environ.get("FAIL_FAST") == "1" and any(part.result != "ok" for part in step):
                 return
 
-    def interrupt(self) -> None:
-        """End the part that runs, with what it has started; begin none after it."""
+    def interrupt(self) -> list[subprocess.Popen[str]]:
+        """Begin no part any more; return what runs and is to be ended."""
         self.stopping.set()
+        found = []
         for part in self.parts:
-            if part.process is not None and part.process.poll() is None:
+            part.interrupted = part.running()
+            if part.interrupted and part.process is not None:
                 print(f"\ninterrupted: ending {part.name}; what it started is being put away", file=sys.stderr)
-                end_group(part.process)
+                found.append(part.process)
+        return found
 
 
-def end_group(process: subprocess.Popen[str]) -> None:
-    """End a part and what it started: politely, then firmly."""
+def end_groups(processes: list[subprocess.Popen[str]]) -> None:
+    """End parts and what they started, all at one time: politely, then firmly."""
     for number, patience_seconds in ((signal.SIGINT, 30), (signal.SIGTERM, 30), (signal.SIGKILL, 5)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=patience_seconds)
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        deadline = time.monotonic() + patience_seconds
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        processes = [process for process in processes if process.poll() is None]
+        if not processes:
             return
 
 
@@ -141,10 +155,7 @@ def main(names: list[str]) -> int:
             thread.join()
     except KeyboardInterrupt:
         code = 130
-        for lane in lanes:
-            lane.stopping.set()
-        for lane in lanes:
-            lane.interrupt()
+        end_groups([process for lane in lanes for process in lane.interrupt()])
         for thread in threads:
             thread.join()
     print(table(parts, time.monotonic() - started))

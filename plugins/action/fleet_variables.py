@@ -16,7 +16,11 @@ from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_read import
     to_mend,
     variable_names,
 )
-from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_settings import CHECKS, setting_findings
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_settings import (
+    CHECKS,
+    mirror_findings,
+    setting_findings,
+)
 from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_state import check_variable_names
 from ansible_collections.local_llm.ops.plugins.plugin_utils._private_address import READ_VARIABLES, address_findings
 
@@ -39,6 +43,7 @@ class ActionModule(ControllerAction):
         }
         findings += setting_findings(settings)
         serving = [host for host in task_vars["groups"].get("gpu_hosts") or [] if host in known]
+        findings += mirror_findings({host: settings[host] for host in serving})
         findings += address_findings(
             {host: read_variables(task_vars, str(host), READ_VARIABLES, findings) for host in serving}
         )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -33,7 +34,6 @@ RUN: Spec = {
     "fail": _BOOL,
 }
 FAN_OUT_WAYS = ("controller", "copy", "mirror")
-_MIRROR = "local_llm_model_mirror_url"
 LOAD: Spec = {key: BENCHMARK.get(key, _INT) for key in MEASURING_FIELDS["local_llm_benchmark"]}
 
 
@@ -56,11 +56,11 @@ def _value(spec: Mapping[str, Any]) -> Callable[[str, Any, Report], None]:
     return lambda path, value, report: check_value(path, value, spec, report)
 
 
-def _mirror_finding(variables: Mapping[str, Any], report: Report) -> None:
-    """A mirror needs an address; it takes two variables to see that it has none."""
-    if variables.get("local_llm_model_fan_out") == "mirror" and not variables.get(_MIRROR):
-        fix = f"Set {_MIRROR} to the address below which models lie as <name>/<revision>/<file>, or take another way."
-        report("missing_key", _MIRROR, "missing", "an address, since local_llm_model_fan_out is mirror", fix)
+def _whole_bytes(path: str, value: Any, report: Report) -> None:
+    if not re.fullmatch("[0-9]+", str(value)):
+        report(
+            "type", path, value, "a whole number of bytes", "Write it in digits, such as 50000000, or 0 for no limit."
+        )
 
 
 CHECKS: Mapping[str, Callable[[str, Any, Report], None]] = {
@@ -68,7 +68,8 @@ CHECKS: Mapping[str, Callable[[str, Any, Report], None]] = {
     "local_llm_benchmark_run": _by(RUN),
     "local_llm_gpu_benchmark": _by(GPU_BENCHMARK),
     "local_llm_model_fan_out": _value({"type": "str", "choices": FAN_OUT_WAYS}),
-    _MIRROR: _value({"type": "str"}),
+    "local_llm_model_mirror_url": _value({"type": "str"}),
+    "local_llm_model_share_bytes_per_second": _whole_bytes,
     "local_llm_tolerances": _tolerances,
 }
 
@@ -83,5 +84,16 @@ def setting_findings(
         for name in names:
             if variables.get(name) is not None:
                 CHECKS[name](name, variables[name], out.fail)
-        _mirror_finding(variables, out.fail)
+    return out.findings()
+
+
+def mirror_findings(serving: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return which of the hosts that serve would fetch from a mirror without an address: {host: {variable: value}}."""
+    out = Collector()
+    name = "local_llm_model_mirror_url"
+    for host, variables in serving.items():
+        out.host = host
+        if variables.get("local_llm_model_fan_out") == "mirror" and not variables.get(name):
+            fix = f"Set {name} to the address below which models lie as <name>/<revision>/<file>, or take another way."
+            out.fail("missing_key", name, "missing", "an address, since local_llm_model_fan_out is mirror", fix)
     return out.findings()

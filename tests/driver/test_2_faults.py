@@ -166,19 +166,24 @@ def test_the_hosts_own_updates_wait_and_come_back(on_old: DriverFleet) -> None:
     def enabled(host: str) -> str:
         return on_old.shell(host, "systemctl is-enabled apt-daily-upgrade.timer || true").strip()
 
-    def is_enabled(host: str) -> bool:
-        return enabled(host) == "enabled"
+    def run_again(host: str) -> bool:
+        """Tell whether the timers are enabled, and run."""
+        timers = "apt-daily.timer apt-daily-upgrade.timer"
+        active = on_old.shell(host, f"systemctl is-active {timers} || true").split()
+        return enabled(host) == "enabled" and active == ["active", "active"]
+
+    assert [run_again(host) for host in HOSTS] == [True, True], "the timers of the lab's hosts run before"
 
     well(on_old.steps(FORWARD, plan(NEW, OLD), "window"))
     assert [enabled(host) for host in HOSTS] == ["masked-runtime", "masked-runtime"]
     on_old.reboot("gpu2")
-    assert enabled("gpu2") == "enabled"
+    wait_for("updates of gpu2", partial(run_again, "gpu2"), 60)
     well(on_old.steps(["rolled_back"], None, "window"))
-    assert [enabled(host) for host in HOSTS] == ["enabled", "enabled"]
+    assert [run_again(host) for host in HOSTS] == [True, True]
     # Long enough for the packages' scripts to let systemd read its units anew before the end: they do as real ones do.
     well(on_old.steps(FORWARD, plan(NEW, OLD), "alone", window_seconds=20))
     for host in HOSTS:
-        wait_for(f"updates of {host}", partial(is_enabled, host), 120)
+        wait_for(f"updates of {host}", partial(run_again, host), 120)
     well(on_old.steps(["rolled_back"], None, "alone"))
     on_old.is_on_version(OLD)
 

@@ -44,13 +44,14 @@ def on_new(serving: DriverRolloutFleet) -> DriverRolloutFleet:
 
 def bring(fleet: DriverRolloutFleet, version: str) -> DriverRolloutFleet:
     """Let all hosts serve on a version, whatever a test before has left."""
+    for host in SERVING:
+        fleet.shell(host, "rm -rf /run/driver_stand_in")
+        fleet.ad_hoc("gw1", "local_llm.ops.gateway_backend", f"pool=chat server={host}-chat state=ready")
     if drivers(fleet) != both(version) or "open" in {fleet.state(host) for host in SERVING}:
-        for host in SERVING:
-            fleet.shell(host, "rm -rf /run/driver_stand_in")
-            fleet.ad_hoc("gw1", "local_llm.ops.gateway_backend", f"pool=chat server={host}-chat state=ready")
         done = fleet.change(version, "-e", '{"local_llm_allow_pool_outage": true}')
         assert done.code == 0, done.output[-6000:]
         assert drivers(fleet) == both(version)
+    assert servers(fleet) == READY
     return fleet
 
 

@@ -104,18 +104,25 @@ def window_end(units: Sequence[str]) -> str:
 def close_window(host: Host) -> None:
     """Let the host's own updates run again, at once.
 
-    The timer goes last: it still takes the masks away when this is cut off before.
+    The window's timer goes last: it still takes the masks away when this is cut off before. A second call does all of
+    it again.
     """
     if find_program("systemctl") is None:
         return
-    if unit_states(host, [f"{WINDOW}.timer"])[f"{WINDOW}.timer"] == "absent":
+    states = unit_states(host, [f"{WINDOW}.timer", *UPDATERS])
+    if states[f"{WINDOW}.timer"] == "absent":
         return
     masked = [unit for unit in UPDATERS if masked_until_reboot(host, unit)]
     if masked:
         host.must("Unmasking the host's own updates", "systemctl", "unmask", "--runtime", "--", *masked)
-    for timer in masked:
-        if timer.endswith(".timer") and host.ask("systemctl", "--quiet", "is-enabled", timer)[0] == 0:
-            host.must("Starting the timer of the host's own updates", "systemctl", "start", "--", timer)
+    for timer in UPDATERS:
+        if (
+            timer.endswith(".timer")
+            and states[timer] != "absent"
+            and host.ask("systemctl", "--quiet", "is-enabled", timer)[0] == 0
+        ):
+            # One that does not start, as where an operator masked its service, says nothing of the driver.
+            host.ask("systemctl", "start", "--", timer)
     # One that ends by itself at this very moment, or stays, does no more than this has done.
     host.ask("systemctl", "stop", "--", f"{WINDOW}.timer")
 

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.local_llm.ops.plugins.module_utils._findings import finding_line
-from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_settings import CHECKS, RUN, setting_findings
+from ansible_collections.local_llm.ops.plugins.plugin_utils._desired_settings import (
+    CHECKS,
+    RUN,
+    mirror_findings,
+    setting_findings,
+)
 
 ROOT = Path(__file__).parents[4]
 OPEN = {"mode": "open", "stages": [{"rate_per_second": 20, "seconds": 120}]}
@@ -52,7 +57,9 @@ def lines(name: str, value: Any) -> list[str]:
         ("tolerances", 2, ["local_llm_tolerances on", "2", "a mapping"]),
         ("model_fan_out", "miror", ["local_llm_model_fan_out on", "miror", "Did you mean mirror?"]),
         ("model_fan_out", "ftp", ["local_llm_model_fan_out on", "ftp", "Choose one of controller, copy, mirror."]),
-        ("model_fan_out", "mirror", ["local_llm_model_mirror_url on gpu1, gpu2", "missing", "or take another way"]),
+        ("model_share_bytes_per_second", "50 MB", ["local_llm_model_share_bytes_per_second on", "50 MB", "in digits"]),
+        ("model_share_bytes_per_second", -1, ["local_llm_model_share_bytes_per_second on", "-1", "in digits"]),
+        ("model_share_bytes_per_second", 5e7, ["local_llm_model_share_bytes_per_second on", "in digits"]),
     ],
 )
 def test_a_wrong_setting_is_told_with_key_value_and_fix(name: str, value: Any, words: list[str]) -> None:
@@ -69,15 +76,20 @@ def test_a_wrong_setting_is_told_with_key_value_and_fix(name: str, value: Any, w
         ("gpu_benchmark", {"profile": "standard", "dtypes": "fp16", "gpus": 0}),
         ("tolerances", {"ratio_max": 2}),
         ("model_fan_out", "copy"),
+        ("model_share_bytes_per_second", 50000000),
+        ("model_share_bytes_per_second", "0"),
     ],
 )
 def test_what_ansible_would_take_passes(name: str, value: Any) -> None:
     assert lines(f"local_llm_{name}", value) == []
 
 
-def test_a_mirror_with_an_address_passes() -> None:
-    settings = {"local_llm_model_fan_out": "mirror", "local_llm_model_mirror_url": "http://10.0.0.5/models"}
-    assert setting_findings({"gpu1": settings}) == []
+def test_a_mirror_needs_an_address() -> None:
+    way = {"local_llm_model_fan_out": "mirror"}
+    (found,) = mirror_findings({"gpu1": way, "gpu2": way, "gpu3": {"local_llm_model_fan_out": "copy"}})
+    line = finding_line(found)
+    assert "local_llm_model_mirror_url on gpu1, gpu2" in line and "or take another way" in line
+    assert mirror_findings({"gpu1": {**way, "local_llm_model_mirror_url": "http://10.0.0.5/models"}, "gpu2": {}}) == []
 
 
 def test_the_keys_of_a_run_are_those_that_role_and_playbook_hand_over() -> None:

@@ -206,12 +206,26 @@ def test_the_end_of_the_window_takes_the_masks_away_before_the_timer_that_would(
     for unit in ("apt-daily.timer", "apt-daily.service"):
         (masks / unit).symlink_to("/dev/null")
     close_window(Host(systemd.run, system_root=str(tmp_path)))
-    assert systemd.commands[1:] == [
-        "systemctl unmask --runtime -- apt-daily.timer apt-daily.service",
-        "systemctl --quiet is-enabled apt-daily.timer",
-        "systemctl start -- apt-daily.timer",
-        "systemctl stop -- local-llm-driver-window.timer",
-    ]
+    assert systemd.commands[1] == "systemctl unmask --runtime -- apt-daily.timer apt-daily.service"
+    assert systemd.commands[-1] == "systemctl stop -- local-llm-driver-window.timer"
+
+
+def test_a_window_whose_end_was_cut_off_still_starts_the_timers_the_second_time(
+    systemd: Systemd, tmp_path: Path
+) -> None:
+    close_window(Host(systemd.run, system_root=str(tmp_path)))
+    assert not any("unmask" in command for command in systemd.commands)
+    for timer in ("apt-daily.timer", "apt-daily-upgrade.timer"):
+        assert f"systemctl start -- {timer}" in systemd.commands
+
+
+def test_a_timer_of_updates_that_does_not_start_is_no_fault_of_the_driver(systemd: Systemd, tmp_path: Path) -> None:
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        code, out, err = systemd.run(command)
+        return (1 if "start" in command else code), out, err
+
+    close_window(Host(run, system_root=str(tmp_path)))
+    assert systemd.commands[-1] == "systemctl stop -- local-llm-driver-window.timer"
 
 
 def test_an_error_names_the_command_and_what_it_wrote(systemd: Systemd) -> None:
