@@ -16,8 +16,9 @@ PYTHON := $(BUILD)/venv/bin/python
 export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
 # A comma begins a lane; lanes run side by side. Linters first, so that the machine images are there when they are needed.
 # Both lanes are about as long; a third one would make the measurements of the tests too noisy. The parts that a plus joins
-# run at one time: they mostly wait, and measure nothing.
-PARTS ?= lint sanity unit browser molecule gpu-tests engine-tests monitoring-tests+remediation-tests , rollout-tests
+# run at one time: they mostly wait, and measure nothing. Too long for every run, so only when named: PARTS="driver-tests
+# monitoring-tests+remediation-tests".
+PARTS ?= lint sanity unit browser molecule gpu-tests engine-tests , rollout-tests
 
 .PHONY: help setup venvs dashboards lint sanity unit browser molecule driver-tests test-driver engine-tests gpu-tests rollout-tests monitoring-tests remediation-tests demo lab-up lab-down lab-list test build clean
 
