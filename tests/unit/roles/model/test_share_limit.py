@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.local_llm.ops.tests.unit.roles.stubbed_roles import run
+import pytest
+
+from ansible_collections.local_llm.ops.tests.unit.roles.stubbed_roles import run, said, tell
 
 FILES = {"model.gguf": "0" * 64}
 MODEL = {"source": "http", "url": "http://127.0.0.1:9/m", "revision": "r1", "files": FILES}
@@ -50,6 +52,22 @@ def test_the_controllers_own_server_gets_the_limit_whole(tmp_path: Path) -> None
     code, output, fetches = bring(tmp_path, 3_000_000)
     assert code == 0, output
     assert {str(one["controller_bytes_per_second"]) for one in fetches} == {"3000000"}
+
+
+@pytest.mark.parametrize("why", ["the files lie on the controller", "a host cannot reach the controller"])
+def test_the_limit_is_shared_where_files_go_over_the_connection_of_ansible(tmp_path: Path, why: str) -> None:
+    (tmp_path / "model.gguf").write_text("x", encoding="utf-8")
+    directory = {"source": "directory", "path": str(tmp_path), "revision": "r1", "files": FILES}
+    given = {
+        "_model_name": "m", "local_llm_models": {"m": directory if "lie" in why else MODEL},
+        "local_llm_model_cache": str(tmp_path / "cache"), "local_llm_model_share_bytes_per_second": 5_000_000,
+    }  # fmt: skip
+    fetch = {"model_artifact": [*ANSWERS["model_artifact"], [{"state": "fetched"}, {"reachable": False}]]}
+    stubs = {"_model/copy": tell("{{ _model_part_bytes_per_second }}")}
+    tasks = [{"name": "Bring", "ansible.builtin.include_role": {"name": "_model"}}]
+    code, output, calls = run(tmp_path, {"vars": given, "tasks": tasks}, {**ANSWERS, **fetch}, stubs)
+    assert code == 0, output
+    assert [str(one) for one in said(calls)] == ["2500000", "2500000"]
 
 
 def test_a_limit_that_is_no_number_is_refused_and_not_read_as_none(tmp_path: Path) -> None:
