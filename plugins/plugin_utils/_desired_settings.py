@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._options import ARGUMENTS as BENCHMARK
+from ansible_collections.local_llm.ops.plugins.module_utils._bench._options import out_of_range
 from ansible_collections.local_llm.ops.plugins.module_utils._verdict import ToleranceError, parse_tolerances
 from ansible_collections.local_llm.ops.plugins.modules.gpu_benchmark import ARGUMENTS as GPU_BENCHMARK
 from ansible_collections.local_llm.ops.plugins.plugin_utils._bench_scenarios import scenarios
@@ -41,6 +42,21 @@ def _by(spec: Spec) -> Callable[[str, Any, Report], None]:
     return lambda path, value, report: check_options(path, value, spec, report)
 
 
+def _measuring(spec: Spec) -> Callable[[str, Any, Report], None]:
+    """Check keys and types, then the numbers that llm_benchmark takes."""
+
+    def check(path: str, value: Any, report: Report) -> None:
+        wrong: list[tuple[str, str, Any, Any, str]] = []
+        check_options(path, value, spec, lambda *found: wrong.append(found))
+        for found in wrong:
+            report(*found)
+        if not wrong:
+            for where, number, low, high in out_of_range(value):
+                report("range", f"{path}.{where}", number, f"{low:g} to {high:g}", "Use a value between.")
+
+    return check
+
+
 def _tolerances(path: str, value: Any, report: Report) -> None:
     if not isinstance(value, Mapping):
         report("type", path, value, "a mapping", f"Write {path} as a mapping, such as {{ratio_max: 1.5}}.")
@@ -64,8 +80,8 @@ def _whole_bytes(path: str, value: Any, report: Report) -> None:
 
 
 CHECKS: Mapping[str, Callable[[str, Any, Report], None]] = {
-    "local_llm_benchmark": _by(LOAD),
-    "local_llm_benchmark_run": _by(RUN),
+    "local_llm_benchmark": _measuring(LOAD),
+    "local_llm_benchmark_run": _measuring(RUN),
     "local_llm_gpu_benchmark": _by(GPU_BENCHMARK),
     "local_llm_model_fan_out": _value({"type": "str", "choices": FAN_OUT_WAYS}),
     "local_llm_model_mirror_url": _value({"type": "str"}),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change without notice.
-"""What every file of facts is held against: known keys, and a source for each fact. Controller only."""
+"""What facts about engines and drivers are held against: known keys, and a source for each. Controller only."""
 
 from __future__ import annotations
 

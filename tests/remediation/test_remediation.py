@@ -39,7 +39,7 @@ def test_a_crash_loop_is_taken_out_restarted_twice_and_then_left_to_a_person(fle
 
     # It crashes on; nothing is done any more, also not by other rules.
     count = len(fleet.journal())
-    fleet.wait_looks(3)
+    fleet.wait_looks(4)
     assert fleet.told(count) == []
 
     # It serves again by itself: let in, and the person still has to say that it is mended.
@@ -96,7 +96,7 @@ def test_nothing_is_done_while_a_rollout_is_armed(fleet: Remedied) -> None:
     fleet.on(f"printf '%s\\n' '{text}' > /var/lib/local_llm/instances/chat/armed.json")
     fleet.engine("crash")
     fleet.on("systemctl kill -s KILL local-llm@chat")
-    fleet.wait_looks(3)
+    fleet.wait_looks(5)
     assert fleet.told(before) == []
     assert 'local_llm_remediation_held{server="gpu1-chat"} 1' in fleet.metrics()
     fleet.on("rm /var/lib/local_llm/instances/chat/armed.json")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,11 +132,7 @@ def test_a_model_that_lies_in_the_archive_is_restored_from_there_and_not_brought
     digest = publish(fleet, "gpu1", "old", "r1", "2026-01-01", "head -c 3000000 /dev/urandom > $f")
     fleet.ad_hoc("gpu1", "local_llm.ops.model_store", "state=archived name=old revision=r1")
     definition = {"source": "directory", "path": "/nonexistent", "revision": "r1", "files": {"model.gguf": digest}}
-    wanted = ["-e", json.dumps({"_model_name": "old", "local_llm_models": {"old": definition}})]
-    command = [str(fleet.venv / "bin" / "ansible"), "gpu1", "-i", str(fleet.lab.directory / "inventory.yml"), *wanted]
-    command += ["-m", "ansible.builtin.include_role", "-a", "name=local_llm.ops._model"]
-    done = subprocess.run(command, env=fleet.environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    fleet.include_role("gpu1", "local_llm.ops._model", _model_name="old", local_llm_models={"old": definition})
     assert fleet.shell("gpu1", f"sha256sum {MODELS}/old/r1/model.gguf").split()[0] == digest
     assert "gone" in fleet.shell("gpu1", f"test -e {MODELS}/.archive/old || echo gone")
 

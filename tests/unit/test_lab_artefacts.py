@@ -103,7 +103,9 @@ def test_the_fake_answers_a_share_badly_to_whom_the_marker_says(
     assert sum(drawn[0]) / 2000 == pytest.approx(percent / 100, abs=0.02)
 
 
-@pytest.mark.skipif(shutil.which("zstd") is None, reason="needs the program zstd")
+@pytest.mark.skipif(
+    shutil.which("zstd") is None, reason="the program zstd is not on this machine; make setup installs it"
+)
 @pytest.mark.parametrize("version", ["0.32.15", "0.33.0"])
 def test_an_archive_of_ollama_says_its_version_so_that_one_variable_is_enough(tmp_path: Path, version: str) -> None:
     path = tmp_path / "ollama.tar.zst"

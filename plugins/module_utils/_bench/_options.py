@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.local_llm.ops.plugins.module_utils._bench._bodies import API_PATHS, SHAPES
@@ -160,10 +160,8 @@ def check_options(params: Mapping[str, Any]) -> None:
     # the controller turns a scenario into a load, and hands both over
     if len(given) > 1 and given != ["load", "scenario"]:
         raise OptionError(f"{' and '.join(given)}: give only one of {', '.join(LOADS)}")
-    for path, (low, high) in RANGES.items():
-        for where, value in _values(params, path.split(".")):
-            if not isinstance(value, (int, float)) or not math.isfinite(value) or not low <= value <= high:
-                raise OptionError(f"{where}: {value} is outside {low:g} to {high:g}; use a value between")
+    for where, value, low, high in out_of_range(params):
+        raise OptionError(f"{where}: {value} is outside {low:g} to {high:g}; use a value between")
     load = params.get("load")
     if load is not None:
         _check_stages(load)
@@ -193,6 +191,18 @@ def check_options(params: Mapping[str, Any]) -> None:
         raise OptionError(problem)
 
 
+def out_of_range(params: Mapping[str, Any]) -> Iterator[tuple[str, Any, float, float]]:
+    """Yield (option, value, smallest, largest) of every number that cannot be used. A text that is a number counts."""
+    for path, (low, high) in RANGES.items():
+        for where, value in _values(params, path.split(".")):
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                number = math.nan
+            if not low <= number <= high:
+                yield where, value, low, high
+
+
 def _check_stages(load: Mapping[str, Any]) -> None:
     if not load["stages"]:
         raise OptionError("load.stages: it is empty; give at least one stage")
@@ -210,6 +220,9 @@ def _values(params: Any, path: list[str], where: str = "") -> list[tuple[str, An
     if params is None:
         return []
     if not path:
+        # One text is a list that Ansible splits at its commas.
+        if isinstance(params, str) and "," in params:
+            params = params.split(",")
         if isinstance(params, list):
             return [(f"{where}[{number}]", value) for number, value in enumerate(params)]
         return [(where, params)]
